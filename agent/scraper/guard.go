@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scraper
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
+
+	"torchbearer/config"
+)
+
+var errNoTargets = errors.New("the first targets are not discovered yet")
+
+// jobMark is the target label that carries the name of the job in the config.
+// The label job cannot serve: discovery and relabelling may set it to anything.
+const jobMark = "__torchbearer_job"
+
+// markJob is the last relabelling rule of a job, so that nothing a target is
+// discovered with can take its place.
+func markJob(name string) *relabel.Config {
+	return &relabel.Config{
+		Action:               relabel.Replace,
+		Separator:            relabel.DefaultRelabelConfig.Separator,
+		Regex:                relabel.MustNewRegexp(".*"),
+		TargetLabel:          jobMark,
+		Replacement:          strings.ReplaceAll(name, "$", "$$"),
+		NameValidationScheme: model.UTF8Validation,
+	}
+}
+
+// guard stands before the log: it moves mandatory labels that a series brings
+// along out of the way, so that the agent's own are added to it when it leaves.
+type guard struct {
+	next      storage.AppendableV2
+	conflicts *prometheus.CounterVec
+	rules     atomic.Pointer[guardRules]
+	closed    atomic.Bool
+}
+
+// guardRules are those of one config; never modified.
+type guardRules struct {
+	jobs      []string
+	trusted   []string // jobs that may set the mandatory labels
+	mandatory []string // label names
+}
+
+var _ storage.AppendableV2 = (*guard)(nil)
+
+func newGuard(next storage.AppendableV2, reg prometheus.Registerer) *guard {
+	g := &guard{
+		next: next,
+		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "torchbearer_label_conflicts_total",
+			Help: "Samples of series that came with a mandatory label of their own, which was kept as exported_<label>, by job and label.",
+		}, []string{"job", "label"}),
+	}
+	g.rules.Store(&guardRules{})
+	reg.MustRegister(g.conflicts)
+	return g
+}
+
+func (g *guard) apply(cfg *config.Config) {
+	rules := &guardRules{trusted: slices.Clone(cfg.Agent.TrustedLabelJobs)}
+	for _, l := range cfg.MandatoryLabels() {
+		rules.mandatory = append(rules.mandatory, l.Name)
+	}
+	for _, job := range cfg.Prometheus.ScrapeConfigs {
+		rules.jobs = append(rules.jobs, job.JobName)
+	}
+	for _, former := range g.rules.Swap(rules).jobs {
+		if !slices.Contains(rules.jobs, former) {
+			g.conflicts.DeletePartialMatch(prometheus.Labels{"job": former})
+		}
+	}
+}
+
+// shut lets nothing through any more.
+func (g *guard) shut() { g.closed.Store(true) }
+
+// AppenderV2 implements storage.AppendableV2.
+func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	a := &guardedAppender{AppenderV2: g.next.AppenderV2(ctx), guard: g}
+	if target, ok := scrape.TargetFromContext(ctx); ok {
+		a.job = target.GetValue(jobMark)
+	}
+	rules := g.rules.Load()
+	if !slices.Contains(rules.trusted, a.job) {
+		a.mandatory = rules.mandatory
+	}
+	return a
+}
+
+// guardedAppender is for one scrape of one target.
+type guardedAppender struct {
+	storage.AppenderV2
+
+	guard     *guard
+	job       string
+	mandatory []string // nil for a trusted job
+	builder   labels.ScratchBuilder
+}
+
+// Append implements storage.AppenderV2.
+func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	// The labels are looked at even when ref is known: the log takes them when
+	// it has forgotten the ref meanwhile.
+	for _, name := range a.mandatory {
+		if ls.Has(name) {
+			ls = a.rename(ls)
+			break
+		}
+	}
+	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+}
+
+// rename moves every mandatory label of ls to a free name.
+func (a *guardedAppender) rename(ls labels.Labels) labels.Labels {
+	a.builder.Reset()
+	var taken []string
+	ls.Range(func(l labels.Label) {
+		name := l.Name
+		if slices.Contains(a.mandatory, name) {
+			a.guard.conflicts.WithLabelValues(a.job, name).Inc()
+			for ls.Has(name) || slices.Contains(a.mandatory, name) || slices.Contains(taken, name) {
+				name = model.ExportedLabelPrefix + name
+			}
+			taken = append(taken, name)
+		}
+		a.builder.Add(name, l.Value)
+	})
+	a.builder.Sort()
+	return a.builder.Labels()
+}
+
+// Commit implements storage.AppenderTransaction.
+func (a *guardedAppender) Commit() error {
+	if a.guard.closed.Load() {
+		return a.Rollback()
+	}
+	return a.AppenderV2.Commit()
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package scraper owns scraping: which samples targets say, when, and under
+// which labels they go into the log. The work is done by Prometheus's
+// scrape.Manager.
+//
+// It promises that no series reaches the log with a mandatory label of its own
+// (it is kept as exported_<name>), except from a trusted job, and that Close
+// ends in time even when a target hangs. It never discovers targets, never
+// sends anything, and never changes the config it is given.
+package scraper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+	promcfg "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/logging"
+
+	"torchbearer/config"
+)
+
+// Groups are the target groups of every job, by job name.
+type Groups = map[string][]*targetgroup.Group
+
+// Options say how to scrape. Library, Registry and Sink must be set.
+type Options struct {
+	Library  *slog.Logger // for scrape
+	Registry prometheus.Registerer
+	Sink     storage.AppendableV2 // where samples go
+
+	// BodySizeLimit is for jobs whose config has none; 0 is no limit.
+	BodySizeLimit           units.Base2Bytes
+	DiscoveryReloadInterval time.Duration // 0 is 5 s
+
+	ParseStartTimestamps      bool
+	SynthesizeStartTimestamps bool
+	TypeAndUnitLabels         bool
+	OpenMetrics2              bool
+	ZstdScrape                bool
+}
+
+// Scraper scrapes the targets of all jobs.
+type Scraper struct {
+	manager       *scrape.Manager
+	guard         *guard
+	bodySizeLimit units.Base2Bytes
+
+	mu     sync.Mutex // guards the fields below
+	jobs   int
+	synced bool // targets came
+}
+
+// New returns a scraper that knows no job yet.
+func New(opts Options) (*Scraper, error) {
+	s := &Scraper{
+		guard:         newGuard(opts.Sink, opts.Registry),
+		bodySizeLimit: opts.BodySizeLimit,
+	}
+	var err error
+	s.manager, err = scrape.NewManager(&scrape.Options{
+		// The log needs metadata for Remote Write 2.0, and the guard needs
+		// the target in the context to tell jobs apart.
+		AppendMetadata:           true,
+		PassMetadataInContext:    true,
+		DiscoveryReloadOnStartup: true,
+		DiscoveryReloadInterval:  model.Duration(opts.DiscoveryReloadInterval),
+		ParseST:                  opts.ParseStartTimestamps,
+		SynthesizeST:             opts.SynthesizeStartTimestamps,
+		EnableTypeAndUnitLabels:  opts.TypeAndUnitLabels,
+		EnableOpenMetrics2:       opts.OpenMetrics2,
+		EnableZstdScrape:         opts.ZstdScrape,
+	}, opts.Library, logging.NewJSONFileLogger, nil, s.guard, opts.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("make scrape manager: %w", err)
+	}
+	return s, nil
+}
+
+// Manager is the library's manager, for those who show targets.
+func (s *Scraper) Manager() *scrape.Manager { return s.manager }
+
+// Apply scrapes by cfg from now on. A job whose config did not change goes on
+// without a missed scrape. On an error some jobs may have changed: apply the
+// former config to set them back.
+func (s *Scraper) Apply(cfg *config.Config) error {
+	if err := checkClients(cfg.Prometheus.ScrapeConfigs); err != nil {
+		return err
+	}
+	// Rules before jobs: no series may get in by the rules of the old config.
+	s.guard.apply(cfg)
+	if err := s.manager.ApplyConfig(s.effective(cfg)); err != nil {
+		return fmt.Errorf("apply scrape_configs: %w", err)
+	}
+	s.mu.Lock()
+	s.jobs = len(cfg.Prometheus.ScrapeConfigs)
+	s.mu.Unlock()
+	return nil
+}
+
+// checkClients makes the HTTP client of every job once, for trial: the library
+// leaves a job whose client it cannot make out with one log line.
+func checkClients(jobs []*promconfig.ScrapeConfig) error {
+	for _, job := range jobs {
+		client, err := promcfg.NewClientFromConfig(job.HTTPClientConfig, job.JobName)
+		if err != nil {
+			return fmt.Errorf("make HTTP client of job %q: %w", job.JobName, err)
+		}
+		client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// effective is a copy of the Prometheus config in which each job writes its
+// name into a label of its targets that ends with them, and has a body limit.
+func (s *Scraper) effective(cfg *config.Config) *promconfig.Config {
+	effective := *cfg.Prometheus
+	effective.ScrapeConfigs = make([]*promconfig.ScrapeConfig, 0, len(cfg.Prometheus.ScrapeConfigs))
+	for _, job := range cfg.Prometheus.ScrapeConfigs {
+		job := *job
+		rules := make([]*relabel.Config, 0, len(job.RelabelConfigs)+1)
+		job.RelabelConfigs = append(append(rules, job.RelabelConfigs...), markJob(job.JobName))
+		if job.BodySizeLimit == 0 {
+			job.BodySizeLimit = s.bodySizeLimit
+		}
+		effective.ScrapeConfigs = append(effective.ScrapeConfigs, &job)
+	}
+	return &effective
+}
+
+// Run takes the updates of targets until the channel is closed or Close is
+// called. What is scraped goes on being scraped until Close.
+func (s *Scraper) Run(updates <-chan Groups) error {
+	forward := make(chan Groups)
+	done := make(chan error, 1)
+	go func() { done <- s.manager.Run(forward) }()
+	defer close(forward)
+	for {
+		select {
+		case groups, ok := <-updates:
+			if !ok {
+				return nil
+			}
+			select {
+			case forward <- groups:
+				s.mu.Lock()
+				s.synced = true
+				s.mu.Unlock()
+			case err := <-done:
+				return err
+			}
+		case err := <-done:
+			return err
+		}
+	}
+}
+
+// Ready is nil once the first targets were taken, or when there is no job to
+// have any; else it is the reason.
+func (s *Scraper) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.synced && s.jobs > 0 {
+		return errNoTargets
+	}
+	return nil
+}
+
+// Close ends all scraping. Scrapes under way may finish until ctx is done;
+// what ends later is not written, so that no target looks down because its
+// agent stops, and Close reports it. Nothing reaches the sink after Close.
+func (s *Scraper) Close(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.manager.Stop()
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		// The library has no way to end a scrape before its timeout. The
+		// goroutine ends with it, or with the process.
+		s.guard.shut()
+		return errors.New("a target did not answer in time; its last scrape is not written")
+	}
+}
