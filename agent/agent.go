@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/scrape"
+	"golang.org/x/sync/errgroup"
+
+	"torchbearer/agent/scraper"
+	"torchbearer/agent/shipper"
+	"torchbearer/agent/targets"
+	"torchbearer/agent/wal"
+	"torchbearer/config"
+)
+
+// syncGrace is how long readiness waits for every discovery to send targets.
+// One that finds nothing never sends any.
+const syncGrace = 10 * time.Second
+
+// Options say what the agent works with. Logger, Library, Registry, ConfigFile
+// and WAL.Dir must be set.
+type Options struct {
+	Logger   log.Logger
+	Library  *slog.Logger // for Prometheus's libraries
+	Registry *prometheus.Registry
+
+	ConfigFile     string
+	Config         config.Options
+	ReloadInterval time.Duration // of looking at the config file; 0 never looks
+	FlushDeadline  time.Duration
+
+	WAL     wal.Options     // Dir and what else is not the same for all stages
+	Scraper scraper.Options // the same
+
+	// SetLogLevel is called with runtime.log_level of each config; nil ignores it.
+	SetLogLevel func(string)
+}
+
+// Agent is the running whole. Its methods may be called concurrently, Run once.
+type Agent struct {
+	opts    Options
+	logger  log.Logger
+	metrics *metrics
+	store   store
+	started time.Time
+
+	shipper *shipper.Shipper
+	wal     *wal.Log
+	scraper *scraper.Scraper
+	targets *targets.Targets
+	stages  []stage // in the order of Apply
+
+	reloading chan struct{} // holds one: a reload is under way
+	stopping  chan struct{} // closed when reloads are refused
+
+	mu        sync.Mutex     // guards the fields below
+	first     *config.Source // what running was read from at the start
+	running   *config.Config
+	attempted string // hash of the source tried last
+	trouble   error  // why the config file is not the running config, or nil
+	lastGood  bool   // running is the last good one, kept from an earlier time
+	applied   bool   // the first config was applied
+	synced    bool   // the first targets came
+}
+
+// New reads the config, or the last good one if the file is bad, opens the log
+// and assembles the stages, sink first. If it is the config that is bad, the
+// error has BadConfig. Run must be called, which closes what New opened.
+func New(opts Options) (_ *Agent, err error) {
+	a := &Agent{
+		opts:    opts,
+		logger:  log.With(opts.Logger, "component", "agent"),
+		metrics: newMetrics(opts.Registry),
+		store:   store{dir: opts.WAL.Dir},
+		started: time.Now(),
+
+		reloading: make(chan struct{}, 1),
+		stopping:  make(chan struct{}),
+	}
+	if err := a.loadFirst(); err != nil {
+		return nil, err
+	}
+	a.shipper = shipper.New(shipper.Options{
+		Dir:               opts.WAL.Dir,
+		Logger:            log.With(opts.Logger, "component", "shipper"),
+		Library:           opts.Library.With("component", "shipper"),
+		Registry:          opts.Registry,
+		FlushDeadline:     opts.FlushDeadline,
+		Metadata:          (*metadata)(a),
+		TypeAndUnitLabels: opts.Scraper.TypeAndUnitLabels,
+	})
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.closeSinks(context.Background()))
+		}
+	}()
+	walOpts := opts.WAL
+	walOpts.Logger = log.With(opts.Logger, "component", "wal")
+	walOpts.Library = opts.Library.With("component", "wal")
+	walOpts.Registry = opts.Registry
+	walOpts.Follower = a.shipper
+	if a.wal, err = wal.Open(walOpts); err != nil {
+		return nil, err
+	}
+	scraperOpts := opts.Scraper
+	scraperOpts.Library = opts.Library.With("component", "scraper")
+	scraperOpts.Registry = opts.Registry
+	scraperOpts.Sink = a.wal
+	if a.scraper, err = scraper.New(scraperOpts); err != nil {
+		return nil, err
+	}
+	if a.targets, err = targets.New(targets.Options{
+		Library:  opts.Library.With("component", "targets"),
+		Registry: opts.Registry,
+	}); err != nil {
+		return nil, err
+	}
+	a.stages = []stage{
+		{"shipper", a.shipper.Apply},
+		{"scraper", a.scraper.Apply},
+		{"targets", a.targets.Apply},
+		{"runtime", a.applyRuntime},
+	}
+	return a, nil
+}
+
+// Run applies the config and works until ctx is done, then stops from the
+// source on and sends what is logged, for at most the flush deadline. It
+// returns nil after a normal stop, whatever could be sent by then.
+func (a *Agent) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error { return a.targets.Run(work) })
+	scraped := make(chan error, 1)
+	go func() { scraped <- a.scraper.Run(a.targets.Updates()) }()
+
+	err := a.applyFirst()
+	if err == nil {
+		a.watch(ctx)
+	}
+
+	level.Info(a.logger).Log("msg", "stopping", "flush_deadline", a.opts.FlushDeadline)
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.FlushDeadline)
+	defer cancel()
+	a.endReloads(deadline)
+	stop()
+	err = errors.Join(err, group.Wait(), <-scraped)
+	// Half of the deadline is for sending.
+	half, cancelHalf := context.WithTimeout(deadline, a.opts.FlushDeadline/2)
+	defer cancelHalf()
+	if closeErr := a.scraper.Close(half); closeErr != nil {
+		level.Warn(a.logger).Log("msg", "scraping was cut off", "err", closeErr)
+	}
+	err = errors.Join(err, a.closeSinks(deadline))
+	level.Info(a.logger).Log("msg", "stopped")
+	return err
+}
+
+// Close closes what New opened, for when Run is never called.
+func (a *Agent) Close() error { return a.closeSinks(context.Background()) }
+
+// closeSinks closes the log, then what reads it. That not everything could be
+// sent in time is logged by the shipper, and no reason to fail.
+func (a *Agent) closeSinks(ctx context.Context) error {
+	var err error
+	if a.wal != nil {
+		err = a.wal.Close()
+	}
+	if flushErr := a.shipper.Close(ctx); flushErr != nil && !errors.Is(flushErr, shipper.ErrDeadline) {
+		err = errors.Join(err, flushErr)
+	}
+	return err
+}
+
+// Ready is nil when targets are being scraped into an open log, else the reason.
+func (a *Agent) Ready() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.synced:
+		return nil
+	case !a.applied:
+		return errors.New("the config is not applied yet")
+	}
+	if err := a.scraper.Ready(); err != nil {
+		return err
+	}
+	if err := a.targets.Ready(); err != nil && time.Since(a.started) < syncGrace {
+		return err
+	}
+	a.synced = true
+	return nil
+}
+
+// Notice is what people should know of an agent that is ready all the same:
+// that it does not run on its config file. "" is nothing.
+func (a *Agent) Notice() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.lastGood:
+		return fmt.Sprintf("Running on the last good config; %s is bad:\n%v", a.opts.ConfigFile, a.trouble)
+	case a.trouble != nil:
+		return fmt.Sprintf("The last reload was refused; running on the config before it:\n%v", a.trouble)
+	}
+	return ""
+}
+
+// Config is the running config as YAML, secrets hidden.
+func (a *Agent) Config() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.running.String()
+}
+
+// Scrapes is the library's manager, which knows all targets.
+func (a *Agent) Scrapes() *scrape.Manager { return a.scraper.Manager() }
+
+// metadata gives Remote Write 1.0 the metadata that targets were scraped with.
+// It is the one thing that does not go through the log; Remote Write 2.0 takes
+// metadata from there.
+type metadata Agent
+
+// Get implements remote.ReadyScrapeManager.
+func (m *metadata) Get() (*scrape.Manager, error) {
+	if m.scraper == nil {
+		return nil, errors.New("nothing is scraped yet")
+	}
+	return m.scraper.Manager(), nil
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent assembles the stages and is the only place where they meet:
+//
+//	discovery ──► targets ──► scraper ──► wal ──► shipper ──► central Prometheus
+//	              whose?      what?       on disk  one reader a destination
+//
+// Targets are discovered, scraped into a log on disk, and shipped from that
+// log; each stage knows only its sink, which it is given.
+//
+// New builds the sink first: shipper, wal, scraper, targets. Apply goes the
+// same way, so that a destination stands before the first sample is logged and
+// a job's rules before its targets. Run stops at the source, so that nothing is
+// written into what is closed: targets, scraper, wal, shipper; the shipper,
+// being last, sends what the log still holds, and all of it together takes at
+// most the flush deadline.
+//
+// A reload is all or nothing: it is read and checked whole, applied stage by
+// stage, and taken back from those already changed when one refuses it. The
+// last config that was applied is kept in the data directory, so that an agent
+// whose file has been broken meanwhile starts on that one, and says so.
+//
+// The agent never modifies a config, and decides nothing about single samples.
+package agent

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"torchbearer/config"
+)
+
+// loadFirst reads the config to start with: the file, or if that is bad the
+// last good one.
+func (a *Agent) loadFirst() error {
+	src, err := config.ReadSource(a.opts.ConfigFile)
+	a.attempted = hashOf(src)
+	if err == nil {
+		a.running, err = config.Parse(src, a.opts.Config)
+	}
+	if err == nil {
+		a.first = src
+		return nil
+	}
+	kept, storeErr := a.store.load()
+	if errors.Is(storeErr, os.ErrNotExist) {
+		logConfigError(a.logger, "config refused, and there is no last good one to run on", err)
+		return &BadConfigError{err}
+	}
+	if storeErr == nil {
+		// Files it names may have gone with what broke the config; the jobs and
+		// destinations that need them will tell.
+		opts := a.opts.Config
+		opts.SkipFileReferences = true
+		a.running, storeErr = config.Parse(kept, opts)
+	}
+	if storeErr != nil {
+		logConfigError(a.logger, "config refused, and the last good one cannot be used", err)
+		return &BadConfigError{errors.Join(err, fmt.Errorf("the last good config cannot be used either: %w", storeErr))}
+	}
+	a.trouble, a.lastGood = err, true
+	logConfigError(a.logger, "THE CONFIG FILE IS BAD; running on the last good config until it is mended", err)
+	return nil
+}
+
+// applyFirst applies what loadFirst read. There is nothing to go back to.
+func (a *Agent) applyFirst() error {
+	a.reloading <- struct{}{}
+	defer func() { <-a.reloading }()
+	cfg := a.running
+	if err := a.apply(cfg, nil); err != nil {
+		a.metrics.refused()
+		return err
+	}
+	if !a.onLastGood() {
+		a.accepted(a.first, cfg)
+		return nil
+	}
+	a.mu.Lock()
+	a.applied = true
+	a.mu.Unlock()
+	a.metrics.running(cfg.Hash())
+	a.metrics.lastGoodInUse.Set(1)
+	return nil
+}
