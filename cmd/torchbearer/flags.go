@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/prometheus/util/compression"
+)
+
+const (
+	runCommand   = "run"
+	checkCommand = "check config"
+)
+
+// flags are what the command line says. Names and defaults are those of
+// Prometheus's agent wherever it has the flag.
+type flags struct {
+	started time.Time
+	values  map[string]string // as given or by default, for the API
+
+	configFile           string
+	autoReload           bool
+	autoReloadInterval   model.Duration
+	ignoreServerSections bool
+	requiredLabels       string
+	checkFiles           []string
+	checkLint            bool
+	checkSyntaxOnly      bool
+
+	storagePath        string
+	walCompression     bool
+	walCompressionType string
+	walSegmentSize     units.Base2Bytes
+	truncateFrequency  model.Duration
+	minTime, maxTime   model.Duration
+	noLockfile         bool
+	checkpointInMemory bool
+	checkpointBatch    int
+	flushDeadline      model.Duration
+
+	listenAddresses []string
+	webConfigFile   string
+	enableLifecycle bool
+	enablePprof     bool
+	externalURL     string
+	routePrefix     string
+	readTimeout     model.Duration
+	maxConnections  int
+
+	adjustTimestamps   bool
+	timestampTolerance time.Duration
+	discoveryInterval  model.Duration
+	bodySizeLimit      units.Base2Bytes
+
+	featureNames []string
+	features     features
+	receiver     bool
+	ignored      map[string]*string // flags of a Prometheus that mean nothing here
+
+	autoGomaxprocs  bool
+	autoGomemlimit  bool
+	gomemlimitRatio float64
+	logLevel        string
+	logFormat       string
+}
+
+// parse returns the command that was asked for, or "" and the exit code when
+// there is nothing more to do.
+func (f *flags) parse(args []string, stdout, stderr io.Writer) (command string, code int) {
+	f.started = time.Now()
+	app := kingpin.New("torchbearer", "A lightweight Prometheus agent: scrapes what is on its node and ships it by remote write, with mandatory external labels.")
+	ended, endCode := false, exitClean
+	app.UsageWriter(stdout).ErrorWriter(stderr).Terminate(func(c int) { ended, endCode = true, c })
+	app.Version(version.Print("torchbearer"))
+	app.HelpFlag.Short('h')
+
+	app.Command(runCommand, "Run the agent. This is what is done without a command.").Default()
+	check := app.Command("check", "Check without starting anything.").Command("config", "Check config files as the agent would read them: exits with 0 if all are good, else with 2.")
+	check.Arg("file", "Config file. Can be repeated.").Required().StringsVar(&f.checkFiles)
+	check.Flag("lint", "Also exit with 2 when there are only hints.").BoolVar(&f.checkLint)
+	check.Flag("syntax-only", "Do not ask whether the files that a config names (certificates, passwords, tokens) are there.").BoolVar(&f.checkSyntaxOnly)
+
+	f.configFlags(app)
+	f.storageFlags(app)
+	f.webFlags(app)
+	f.scrapeFlags(app)
+	f.processFlags(app)
+	f.movedFlags(app)
+
+	command, err := app.Parse(args)
+	if ended {
+		return "", endCode
+	}
+	if err == nil {
+		err = f.validate()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "torchbearer: %s; torchbearer --help lists all flags\n", err)
+		return "", exitUsage
+	}
+	f.remember(app)
+	return command, exitClean
+}
+
+func (f *flags) configFlags(app *kingpin.Application) {
+	app.Flag("config.file", "Configuration file path.").
+		Default("/etc/torchbearer/torchbearer.yaml").StringVar(&f.configFile)
+	app.Flag("config.auto-reload", "Reload when the configuration file, or one of its scrape_config_files, has changed.").
+		Default("true").BoolVar(&f.autoReload)
+	app.Flag("config.auto-reload-interval", "How often to look whether the configuration has changed.").
+		Default("30s").SetValue(&f.autoReloadInterval)
+	app.Flag("config.ignore-server-sections", "Ignore sections that are for a Prometheus server (alerting, rule_files, remote_read, storage.tsdb) with a warning each, instead of refusing the configuration.").
+		BoolVar(&f.ignoreServerSections)
+	app.Flag("labels.required", "Comma separated external labels that a configuration must set, and that no target can change. agent.required_labels in the configuration file replaces it.").
+		Default("clustername,environment").StringVar(&f.requiredLabels)
+}
+
+func (f *flags) storageFlags(app *kingpin.Application) {
+	app.Flag("storage.agent.path", "Data directory: the log of what is not sent yet, and the last good configuration.").
+		Default("data-agent/").StringVar(&f.storagePath)
+	app.Flag("storage.agent.wal-compression", "Compress the log. If false, --storage.agent.wal-compression-type is ignored.").
+		Default("true").BoolVar(&f.walCompression)
+	app.Flag("storage.agent.wal-compression-type", "Compression algorithm of the log.").
+		Default(compression.Snappy).EnumVar(&f.walCompressionType, compression.Snappy, compression.Zstd)
+	app.Flag("storage.agent.wal-segment-size", "Size at which to split the files of the log. Example: 100MB").
+		Hidden().PlaceHolder("<bytes>").BytesVar(&f.walSegmentSize)
+	app.Flag("storage.agent.wal-truncate-frequency", "How often to remove what is old from the log.").
+		Hidden().PlaceHolder("<duration>").SetValue(&f.truncateFrequency)
+	app.Flag("storage.agent.retention.min-time", "Minimum age of samples before they may be removed from the log.").
+		Default("5m").SetValue(&f.minTime)
+	app.Flag("storage.agent.retention.max-time", "Maximum age of samples before they must be removed from the log.").
+		Default("4h").SetValue(&f.maxTime)
+	app.Flag("storage.agent.no-lockfile", "Do not lock the data directory.").
+		BoolVar(&f.noLockfile)
+	app.Flag("storage.agent.checkpoint-from-in-memory-series", "Use only in-memory series data when building a checkpoint.").
+		BoolVar(&f.checkpointInMemory)
+	app.Flag("storage.agent.checkpoint-batch-size", "Series in one record of a checkpoint. Has no effect without --storage.agent.checkpoint-from-in-memory-series.").
+		Default("1000").IntVar(&f.checkpointBatch)
+	app.Flag("storage.remote.flush-deadline", "How long a stop may take in all, and how long a reload may take to flush each destination that changed.").
+		Default("5s").SetValue(&f.flushDeadline)
+}
+
+func (f *flags) webFlags(app *kingpin.Application) {
+	app.Flag("web.listen-address", "Address to listen on for API and telemetry. Can be repeated.").
+		Default("0.0.0.0:9090").StringsVar(&f.listenAddresses)
+	app.Flag("web.config.file", "File that enables TLS or basic authentication, see https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md").
+		StringVar(&f.webConfigFile)
+	app.Flag("web.enable-lifecycle", "Enable reload by HTTP request to /-/reload.").
+		BoolVar(&f.enableLifecycle)
+	app.Flag("web.enable-pprof", "Answer /debug/pprof to all clients, not to those of the loopback interface only.").
+		BoolVar(&f.enablePprof)
+	app.Flag("web.external-url", "The URL under which the agent is reachable from outside, for example behind a reverse proxy. Its path prefixes all routes unless --web.route-prefix is given.").
+		PlaceHolder("<URL>").StringVar(&f.externalURL)
+	app.Flag("web.route-prefix", "Prefix of all routes. Defaults to the path of --web.external-url.").
+		PlaceHolder("<path>").StringVar(&f.routePrefix)
+	app.Flag("web.read-timeout", "Maximum duration of reading a request, and of an idle connection.").
+		Default("5m").SetValue(&f.readTimeout)
+	app.Flag("web.max-connections", "Maximum number of simultaneous connections across all listeners.").
+		Default("512").IntVar(&f.maxConnections)
+}
+
+func (f *flags) scrapeFlags(app *kingpin.Application) {
+	app.Flag("scrape.body-size-limit", "body_size_limit of jobs whose configuration has none: a longer answer, uncompressed, fails the scrape. 0 is no limit.").
+		Default("64MiB").BytesVar(&f.bodySizeLimit)
+	app.Flag("scrape.adjust-timestamps", "Adjust scrape timestamps by up to scrape.timestamp-tolerance to align them to the intended schedule.").
+		Hidden().Default("true").BoolVar(&f.adjustTimestamps)
+	app.Flag("scrape.timestamp-tolerance", "See scrape.adjust-timestamps.").
+		Hidden().Default("2ms").DurationVar(&f.timestampTolerance)
+	app.Flag("scrape.discovery-reload-interval", "How often changed targets are taken up.").
+		Hidden().Default("5s").SetValue(&f.discoveryInterval)
+}
+
+func (f *flags) processFlags(app *kingpin.Application) {
+	app.Flag("enable-feature", "Comma separated feature names to enable. Can be repeated. Those of Prometheus are known: "+featureList()).
+		PlaceHolder("<name>").StringsVar(&f.featureNames)
+	app.Flag("agent", "Accepted for those who come from Prometheus: torchbearer is always an agent.").Bool()
+	app.Flag("auto-gomaxprocs", "Set GOMAXPROCS to the CPU quota of the container.").
+		Default("true").BoolVar(&f.autoGomaxprocs)
+	app.Flag("auto-gomemlimit", "Set GOMEMLIMIT by the memory limit of the container or the system.").
+		Default("true").BoolVar(&f.autoGomemlimit)
+	app.Flag("auto-gomemlimit.ratio", "GOMEMLIMIT as part of that limit.").
+		Default("0.9").FloatVar(&f.gomemlimitRatio)
+	app.Flag("log.level", "Only log messages with the given severity or above. runtime.log_level in the configuration file replaces it.").
+		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	app.Flag("log.format", "Output format of log messages.").
+		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+}

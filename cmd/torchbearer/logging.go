@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	sloggokit "github.com/tjhop/slog-gokit"
+	"k8s.io/klog/v2"
+)
+
+// logging is one log, in two tongues: go-kit/log for our own code, slog onto
+// the same for Prometheus's libraries.
+type logging struct {
+	logger  log.Logger
+	library *slog.Logger
+	level   *slog.LevelVar
+}
+
+// newLogging writes lines of the format, logfmt or json, from the level on.
+func newLogging(w io.Writer, levelName, format string) (*logging, error) {
+	l := &logging{level: &slog.LevelVar{}}
+	w = log.NewSyncWriter(w)
+	base := log.NewLogfmtLogger(w)
+	if format == "json" {
+		base = log.NewJSONLogger(w)
+	}
+	base = &scrubber{next: base}
+	if err := l.setLevel(levelName); err != nil {
+		return nil, err
+	}
+	l.logger = &leveled{
+		// The handler for slog adds the same key.
+		next:  log.With(base, "time", log.TimestampFormat(time.Now, time.RFC3339Nano)),
+		level: l.level,
+	}
+	l.library = slog.New(sloggokit.NewGoKitHandler(base, l.level))
+	return l, nil
+}
+
+// setLevel applies to all loggers at once. Prometheus's names are known.
+func (l *logging) setLevel(name string) error {
+	var lv slog.Level
+	if err := lv.UnmarshalText([]byte(name)); err != nil {
+		return fmt.Errorf("unknown log level %q; use debug, info, warn or error", name)
+	}
+	l.level.Set(lv)
+	return nil
+}
+
+// takeOverKlog sends the lines of client-go here.
+func (l *logging) takeOverKlog() {
+	klog.SetSlogLogger(l.library.With("component", "k8s_client_runtime"))
+}
+
+// leveled drops lines below a level that may change; the filter of go-kit/log
+// is for a level that does not.
+type leveled struct {
+	next  log.Logger
+	level *slog.LevelVar
+}
+
+// Log implements log.Logger.
+func (l *leveled) Log(keyvals ...any) error {
+	for i := 1; i < len(keyvals); i += 2 {
+		if v, ok := keyvals[i].(level.Value); ok {
+			if slogLevel(v) < l.level.Level() {
+				return nil
+			}
+			break
+		}
+	}
+	return l.next.Log(keyvals...)
+}
+
+func slogLevel(v level.Value) slog.Level {
+	switch v {
+	case level.DebugValue():
+		return slog.LevelDebug
+	case level.WarnValue():
+		return slog.LevelWarn
+	case level.ErrorValue():
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// scrubber hides passwords in URLs, as the last that sees a line: libraries log
+// URLs as they stand.
+type scrubber struct{ next log.Logger }
+
+// Log implements log.Logger.
+func (s *scrubber) Log(keyvals ...any) error {
+	scrubbed := keyvals
+	for i := 1; i < len(keyvals); i += 2 {
+		text := ""
+		switch v := keyvals[i].(type) {
+		case string:
+			text = v
+		case error:
+			text = v.Error()
+		case fmt.Stringer:
+			text = v.String()
+		}
+		if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
+			continue
+		}
+		if &scrubbed[0] == &keyvals[0] {
+			scrubbed = slices.Clone(keyvals) // The slice may be shared with other lines.
+		}
+		scrubbed[i] = userinfo().ReplaceAllString(text, "://$1:<secret>@")
+	}
+	return s.next.Log(scrubbed...)
+}
+
+// userinfo matches the user and password of a URL.
+func userinfo() *regexp.Regexp { return regexp.MustCompile(`://([^/\s:@]*):([^/\s@]+)@`) }

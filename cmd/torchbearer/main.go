@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command torchbearer carries the metrics of one Kubernetes node to a central
+// Prometheus. See the README.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/oklog/run"
+	"github.com/prometheus/common/version"
+
+	"torchbearer/agent"
+	"torchbearer/agent/web"
+)
+
+// What the process exits with.
+const (
+	exitClean   = 0
+	exitFailure = 1 // something went wrong at run time
+	exitUsage   = 2 // bad flags or a bad config
+)
+
+func main() {
+	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Main is the program. It returns the exit code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	f := &flags{}
+	command, code := f.parse(args, stdout, stderr)
+	switch command {
+	case "":
+		return code
+	case checkCommand:
+		return f.check(stdout, stderr)
+	}
+	logging, err := newLogging(stderr, f.logLevel, f.logFormat)
+	if err != nil {
+		fmt.Fprintln(stderr, "torchbearer:", err)
+		return exitUsage
+	}
+	err = runAgent(f, logging)
+	if bad := (*agent.BadConfigError)(nil); errors.As(err, &bad) {
+		return exitUsage // The agent has logged what is wrong, line by line.
+	}
+	if err != nil {
+		level.Error(logging.logger).Log("msg", "torchbearer ends", "err", err)
+		return exitFailure
+	}
+	return exitClean
+}
+
+// runAgent wires the agent, its HTTP surface and the signals, and returns when
+// they have ended.
+func runAgent(f *flags, l *logging) error {
+	level.Info(l.logger).Log("msg", "starting torchbearer", "version", version.Info(), "build", version.BuildContext())
+	f.report(l.logger)
+	l.takeOverKlog()
+	setRuntime(f, l)
+
+	listeners, err := web.Listen(f.listenAddresses, f.maxConnections)
+	if err != nil {
+		return err
+	}
+	registry := newRegistry()
+	a, err := agent.New(f.agentOptions(l, registry))
+	if err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	server, err := web.New(f.webOptions(l, registry, a, listeners))
+	if err != nil {
+		return errors.Join(err, a.Close(), closeAll(listeners))
+	}
+
+	var g run.Group
+	agentCtx, stopAgent := context.WithCancel(context.Background())
+	agentDone := make(chan struct{})
+	g.Add(func() error {
+		defer close(agentDone)
+		return a.Run(agentCtx)
+	}, func(error) { stopAgent() })
+
+	webCtx, stopWeb := context.WithCancel(context.Background())
+	g.Add(func() error { return server.Run(webCtx) }, func(error) {
+		// An agent that scrapes itself must not look down because it stops.
+		<-agentDone
+		stopWeb()
+	})
+	g.Add(run.SignalHandler(context.Background(), os.Interrupt, syscall.SIGTERM))
+	g.Add(reloadOnHangup(a, l.logger))
+
+	if err := g.Run(); !errors.Is(err, run.ErrSignal) {
+		return err
+	}
+	return nil
+}
+
+// reloadOnHangup is an actor that reloads at each SIGHUP.
+func reloadOnHangup(a *agent.Agent, logger log.Logger) (execute func() error, interrupt func(error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	return func() error {
+		for hangup := range hangups(ctx) {
+			level.Info(logger).Log("msg", "reloading", "signal", hangup)
+			_ = a.Reload(ctx) // The agent logs what goes wrong.
+		}
+		return nil
+	}, func(error) { cancel() }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// movedFlags accepts what stands on the command line of a Prometheus agent
+// though it means nothing here, so that such a Deployment changes its image
+// only.
+func (f *flags) movedFlags(app *kingpin.Application) {
+	f.ignored = make(map[string]*string)
+	for _, name := range []string{
+		"web.console.templates", "web.console.libraries", "web.page-title", "web.cors.origin", "web.user-assets",
+		"web.max-notifications-subscribers", "web.remote-write-receiver.accepted-protobuf-messages",
+		"auto-gomemlimit.refresh-interval",
+	} {
+		f.ignored[name] = app.Flag(name, "Ignored.").Hidden().String()
+	}
+	for _, name := range []string{"web.enable-remote-write-receiver", "web.enable-otlp-receiver"} {
+		app.Flag(name, "Refused: torchbearer receives nothing.").Hidden().
+			Action(func(*kingpin.ParseContext) error {
+				return fmt.Errorf("--%s: torchbearer scrapes and ships, it receives nothing; send to the central Prometheus instead", name)
+			}).Bool()
+	}
+	app.Flag("web.enable-admin-api", "Ignored.").Hidden().Bool()
+}
+
+// validate finds what kingpin cannot.
+func (f *flags) validate() error {
+	if len(f.checkFiles) > 0 {
+		f.configFile = ""
+	}
+	if f.gomemlimitRatio <= 0 || f.gomemlimitRatio > 1 {
+		return errors.New("--auto-gomemlimit.ratio must be greater than 0 and at most 1")
+	}
+	if f.flushDeadline <= 0 {
+		return errors.New("--storage.remote.flush-deadline must be greater than 0")
+	}
+	if f.maxConnections <= 0 {
+		return errors.New("--web.max-connections must be greater than 0")
+	}
+	if f.checkpointBatch <= 0 {
+		return errors.New("--storage.agent.checkpoint-batch-size must be greater than 0")
+	}
+	if f.autoReload && f.autoReloadInterval <= 0 {
+		return errors.New("--config.auto-reload-interval must be greater than 0; --no-config.auto-reload turns reloading off")
+	}
+	if _, _, err := f.urls(); err != nil {
+		return err
+	}
+	var err error
+	f.features, err = parseFeatures(f.featureNames)
+	return err
+}
+
+// remember keeps the value of every flag for the API.
+func (f *flags) remember(app *kingpin.Application) {
+	boilerplate := kingpin.New("", "").Version("")
+	f.values = make(map[string]string)
+	for _, flag := range app.Model().Flags {
+		if boilerplate.GetFlag(flag.Name) == nil && f.ignored[flag.Name] == nil {
+			f.values[flag.Name] = flag.Value.String()
+		}
+	}
+}
+
+// report tells what of the command line is taken otherwise than in Prometheus.
+func (f *flags) report(logger log.Logger) {
+	for _, name := range slices.Sorted(maps.Keys(f.ignored)) {
+		if *f.ignored[name] != "" {
+			level.Warn(logger).Log("msg", "flag has no effect in torchbearer", "flag", "--"+name)
+		}
+	}
+	f.features.report(logger)
+}
