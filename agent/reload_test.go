@@ -95,14 +95,14 @@ func TestReloadSetsBackWhenAStageRefuses(t *testing.T) {
 	tg, rc := newTarget(t, ""), newReceiver(t)
 	a := start(t, t.TempDir(), configText(rc.URL, v2, job("app", tg.Address(), "")), nil)
 	until(t, "the target is scraped", func() bool { return tg.served.Load() > 0 })
-	real := a.stages
+	proper := a.stages
 	hash := a.running.Hash()
 
-	for refusing := range real {
+	for refusing := range proper {
 		var applied []string
 		refuse := true
-		stages := make([]stage, len(real))
-		for i, s := range real {
+		stages := make([]stage, len(proper))
+		for i, s := range proper {
 			stages[i] = stage{s.name, func(cfg *config.Config) error {
 				applied = append(applied, s.name+" "+cfg.Prometheus.ScrapeConfigs[0].JobName)
 				if i == refusing && refuse {
@@ -116,15 +116,15 @@ func TestReloadSetsBackWhenAStageRefuses(t *testing.T) {
 		write(t, a.file, configText(rc.URL, v2, job("other", tg.Address(), "")))
 		err := a.Reload(t.Context())
 		var bad *BadConfigError
-		if err == nil || errors.As(err, &bad) || !strings.Contains(err.Error(), "apply config to "+real[refusing].name+": injected") {
+		if err == nil || errors.As(err, &bad) || !strings.Contains(err.Error(), "apply config to "+proper[refusing].name+": injected") {
 			t.Fatalf("Reload returned %v", err)
 		}
 		var want []string
 		for i := range refusing + 1 {
-			want = append(want, real[i].name+" other")
+			want = append(want, proper[i].name+" other")
 		}
 		for i := refusing; i >= 0; i-- {
-			want = append(want, real[i].name+" app")
+			want = append(want, proper[i].name+" app")
 		}
 		if diff := cmp.Diff(want, applied); diff != "" {
 			t.Errorf("applied (-want +got):\n%s", diff)
@@ -135,7 +135,7 @@ func TestReloadSetsBackWhenAStageRefuses(t *testing.T) {
 		before := tg.served.Load()
 		until(t, "the target is scraped on", func() bool { return tg.served.Load() > before+2 })
 	}
-	a.stages = real
+	a.stages = proper
 }
 
 func TestReloadWithAnUnusableDestinationChangesNothing(t *testing.T) {

@@ -8,15 +8,13 @@
 package config
 
 import (
-	"github.com/prometheus/prometheus/model/labels"
-
 	promconfig "github.com/prometheus/prometheus/config"
-
 	// Linking a discovery is what makes its section known to Prometheus's parser.
 	_ "github.com/prometheus/prometheus/discovery/dns"
 	_ "github.com/prometheus/prometheus/discovery/file"
 	_ "github.com/prometheus/prometheus/discovery/http"
 	_ "github.com/prometheus/prometheus/discovery/kubernetes"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // Options decide how a config is read; they come from flags.

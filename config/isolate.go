@@ -121,8 +121,7 @@ func (c *checker) refuseLoad(err error, text *emitted, t trial) {
 		return
 	}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		// What it quotes may be a part of a password.
 		message = "not a valid URL: " + strings.TrimSpace(regexp.MustCompile(` ?".*"`).ReplaceAllString(urlErr.Err.Error(), ""))
 	}

@@ -146,14 +146,3 @@ func (n *node) path() string {
 	slices.Reverse(parts)
 	return strings.ReplaceAll(strings.Join(parts, "."), ".[", "[")
 }
-
-// walk calls visit for n and all below it, parents first.
-func (n *node) walk(visit func(*node)) {
-	visit(n)
-	for _, item := range n.items {
-		item.walk(visit)
-	}
-	for _, f := range n.fields {
-		f.value.walk(visit)
-	}
-}

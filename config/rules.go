@@ -171,6 +171,6 @@ func (c *checker) remoteWriteURL(rw *node) {
 		return // Prometheus's parser reports it.
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		c.refuse(value, fmt.Sprintf("%s: the url is no address of a server", rw.path()), "write http:// or https://, a host and a path, for example https://<central>/api/v1/write")
+		c.refuse(value, rw.path()+": the url is no address of a server", "write http:// or https://, a host and a path, for example https://<central>/api/v1/write")
 	}
 }

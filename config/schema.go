@@ -81,8 +81,7 @@ type staticGroup struct {
 }
 
 func eachYAMLField(t reflect.Type, visit func(name string, t reflect.Type)) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		switch {
 		case f.Type == reflect.TypeFor[discovery.Configs]():

@@ -137,7 +137,7 @@ func readLimited(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // It was only read.
 	info, err := f.Stat()
 	switch {
 	case err != nil:
@@ -176,8 +176,7 @@ func explainOpen(err error) (problem, remedy string) {
 	case errors.Is(err, fs.ErrPermission):
 		return "reading the file is not permitted", fmt.Sprintf("let user %d read it", os.Getuid())
 	default:
-		var path *fs.PathError
-		if errors.As(err, &path) {
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
 			err = path.Err
 		}
 		return fmt.Sprintf("reading the file: %v", err), "make it readable"

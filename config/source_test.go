@@ -36,8 +36,7 @@ func TestUnreadable(t *testing.T) {
 	f := func(name, path, want string) {
 		t.Helper()
 		_, err := Load(path, required())
-		var found Violations
-		if !errors.As(err, &found) {
+		if _, ok := errors.AsType[Violations](err); !ok {
 			t.Errorf("%s: got %v, want Violations", name, err)
 			return
 		}

@@ -108,6 +108,7 @@ type guardedAppender struct {
 	guard     *guard
 	job       string
 	mandatory []string // nil for a trusted job
+	conflicts []int    // how many of each, since the last Commit or Rollback
 	builder   labels.ScratchBuilder
 }
 
@@ -115,23 +116,24 @@ type guardedAppender struct {
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	// The labels are looked at even when ref is known: the log takes them when
 	// it has forgotten the ref meanwhile.
-	for _, name := range a.mandatory {
-		if ls.Has(name) {
-			ls = a.rename(ls)
-			break
-		}
+	if slices.ContainsFunc(a.mandatory, ls.Has) {
+		ls = a.rename(ls)
 	}
 	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
 }
 
 // rename moves every mandatory label of ls to a free name.
 func (a *guardedAppender) rename(ls labels.Labels) labels.Labels {
+	if a.conflicts == nil {
+		a.conflicts = make([]int, len(a.mandatory))
+	}
 	a.builder.Reset()
 	var taken []string
 	ls.Range(func(l labels.Label) {
 		name := l.Name
-		if slices.Contains(a.mandatory, name) {
-			a.guard.conflicts.WithLabelValues(a.job, name).Inc()
+		if i := slices.Index(a.mandatory, name); i >= 0 {
+			a.conflicts[i]++
+			name = model.ExportedLabelPrefix + name
 			for ls.Has(name) || slices.Contains(a.mandatory, name) || slices.Contains(taken, name) {
 				name = model.ExportedLabelPrefix + name
 			}
@@ -148,5 +150,21 @@ func (a *guardedAppender) Commit() error {
 	if a.guard.closed.Load() {
 		return a.Rollback()
 	}
+	a.count()
 	return a.AppenderV2.Commit()
+}
+
+// Rollback implements storage.AppenderTransaction.
+func (a *guardedAppender) Rollback() error {
+	a.count()
+	return a.AppenderV2.Rollback()
+}
+
+func (a *guardedAppender) count() {
+	for i, n := range a.conflicts {
+		if n > 0 {
+			a.guard.conflicts.WithLabelValues(a.job, a.mandatory[i]).Add(float64(n))
+		}
+	}
+	a.conflicts = nil
 }

@@ -138,6 +138,9 @@ func TestGuardForgetsConflictsOfJobsThatAreGone(t *testing.T) {
 	if _, err := app.Append(0, labels.FromStrings("__name__", "app", "environment", "dev"), 0, 1, 1, nil, nil, storage.AOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	if err := app.Rollback(); err != nil { // An attempt all the same.
+		t.Fatal(err)
+	}
 	if got := testutil.CollectAndCount(g.conflicts); got != 1 {
 		t.Fatalf("got %d counters, want 1", got)
 	}

@@ -128,8 +128,7 @@ func checkWritable(dir string) error {
 
 // reason strips the path that an error of package os repeats.
 func reason(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}
 	return err

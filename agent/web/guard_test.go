@@ -23,7 +23,7 @@ func TestPanicOfAHandler(t *testing.T) {
 	opts.Agent = &fakeAgent{ready: func() error { panic("no such thing") }}
 	h := newTestServer(t, opts).Handler()
 	resp := ask(h, http.MethodGet, "/-/ready")
-	if body := text(t, resp); resp.StatusCode != 500 || strings.Contains(body, "no such thing") {
+	if body := text(t, resp); resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "no such thing") {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
 	for _, want := range []string{"path=/-/ready", `err="no such thing"`, "probes.go", "level=error"} {

@@ -135,7 +135,7 @@ func TestProfileLongerThanTheTimeLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body := text(t, resp); resp.StatusCode != 200 || body == "" {
+	if body := text(t, resp); resp.StatusCode != http.StatusOK || body == "" {
 		t.Errorf("%d with %d bytes", resp.StatusCode, len(body))
 	}
 }

@@ -43,8 +43,7 @@ func listenError(address string, err error) error {
 		return fmt.Errorf("listen on %s: %w; is another agent running? choose another --web.listen-address", address, errno)
 	}
 	// The operation and the address are said already; net would say them again.
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
 	}
 	return fmt.Errorf("listen on %s: %w; choose another --web.listen-address", address, err)

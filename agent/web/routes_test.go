@@ -220,7 +220,7 @@ func TestMetricsTwice(t *testing.T) {
 func TestRegistryIsOptional(t *testing.T) {
 	opts := newOptions(t)
 	opts.Registry = nil
-	if resp := ask(newTestServer(t, opts).Handler(), http.MethodGet, "/metrics"); resp.StatusCode != 200 {
+	if resp := ask(newTestServer(t, opts).Handler(), http.MethodGet, "/metrics"); resp.StatusCode != http.StatusOK {
 		t.Errorf("code %d", resp.StatusCode)
 	}
 }

@@ -179,7 +179,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-ended:
 		errs, running = append(errs, err), running-1
 	}
-	s.shutdown(servers)
+	s.shutdown(servers) //nolint:contextcheck // It begins when ctx is done.
 	for range running {
 		errs = append(errs, <-ended)
 	}

@@ -114,7 +114,7 @@ func TestRunWhenAListenerFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.Listeners = append(listeners, brokenListener{listeners[0]})
+	opts.Listeners = []net.Listener{listeners[0], listeners[1], brokenListener{listeners[0]}}
 	err = newTestServer(t, opts).Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "serve HTTP on 127.0.0.1:") || !errors.Is(err, errBroken) {
 		t.Errorf("error %v", err)

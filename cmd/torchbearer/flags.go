@@ -61,7 +61,6 @@ type flags struct {
 
 	featureNames []string
 	features     features
-	receiver     bool
 	ignored      map[string]*string // flags of a Prometheus that mean nothing here
 
 	autoGomaxprocs  bool
