@@ -4,6 +4,7 @@ package shipper
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,13 @@ func FuzzMandatoryLabels(f *testing.F) {
 	f.Add("labelkeep", "", "nothing", "", "$1", "a", "b")
 	f.Fuzz(func(t *testing.T, action, source, regex, target, replacement, name, value string) {
 		re, err := relabel.NewRegexp(regex)
+		known := []relabel.Action{
+			relabel.Replace, relabel.Keep, relabel.Drop, relabel.KeepEqual, relabel.DropEqual, relabel.HashMod,
+			relabel.LabelMap, relabel.LabelDrop, relabel.LabelKeep, relabel.Lowercase, relabel.Uppercase,
+		}
+		if !slices.Contains(known, relabel.Action(action)) {
+			return // The parser of the config refuses it.
+		}
 		if err != nil || name == "" || name == "environment" || name == "clustername" {
 			return
 		}

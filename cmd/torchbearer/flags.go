@@ -126,8 +126,8 @@ func (f *flags) storageFlags(app *kingpin.Application) {
 		Default("data-agent/").StringVar(&f.storagePath)
 	app.Flag("storage.agent.wal-compression", "Compress the log. If false, --storage.agent.wal-compression-type is ignored.").
 		Default("true").BoolVar(&f.walCompression)
-	app.Flag("storage.agent.wal-compression-type", "Compression algorithm of the log.").
-		Default(compression.Snappy).EnumVar(&f.walCompressionType, compression.Snappy, compression.Zstd)
+	app.Flag("storage.agent.wal-compression-type", "Compression algorithm of the log: snappy or zstd.").
+		Default(compression.Snappy).SetValue(&choice{&f.walCompressionType, "--storage.agent.wal-compression-type", []string{compression.Snappy, compression.Zstd}})
 	app.Flag("storage.agent.wal-segment-size", "Size at which to split the files of the log. Example: 100MB").
 		Hidden().PlaceHolder("<bytes>").BytesVar(&f.walSegmentSize)
 	app.Flag("storage.agent.wal-truncate-frequency", "How often to remove what is old from the log.").
@@ -186,8 +186,8 @@ func (f *flags) processFlags(app *kingpin.Application) {
 		Default("true").BoolVar(&f.autoGomemlimit)
 	app.Flag("auto-gomemlimit.ratio", "GOMEMLIMIT as part of that limit.").
 		Default("0.9").FloatVar(&f.gomemlimitRatio)
-	app.Flag("log.level", "Only log messages with the given severity or above. runtime.log_level in the configuration file replaces it.").
-		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
-	app.Flag("log.format", "Output format of log messages.").
-		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	app.Flag("log.level", "Only log messages with the given severity or above: debug, info, warn or error. runtime.log_level in the configuration file replaces it.").
+		Default("info").SetValue(&choice{&f.logLevel, "--log.level", []string{"debug", "info", "warn", "error"}})
+	app.Flag("log.format", "Output format of log messages: logfmt or json.").
+		Default("logfmt").SetValue(&choice{&f.logFormat, "--log.format", []string{"logfmt", "json"}})
 }

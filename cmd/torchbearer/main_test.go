@@ -54,8 +54,8 @@ func TestBadUsageIsOneLineAndExitCode2(t *testing.T) {
 	}{
 		{"--bogus", "unknown long flag '--bogus'"},
 		{"bogus", "unexpected bogus"},
-		{"--log.level=loud", "must be one of debug,info,warn,error"},
-		{"--storage.agent.wal-compression-type=gzip", "must be one of snappy,zstd"},
+		{"--log.level=loud", `--log.level must be one of debug, info, warn, error, not "loud"`},
+		{"--storage.agent.wal-compression-type=gzip", "--storage.agent.wal-compression-type must be one of snappy, zstd"},
 		{"--storage.remote.flush-deadline=0s", "must be greater than 0"},
 		{"--storage.remote.flush-deadline=soon", "soon"},
 		{"--auto-gomemlimit.ratio=2", "at most 1"},

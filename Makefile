@@ -1,0 +1,77 @@
+# Needs: Go, a C compiler (for the race detector), git, bash. Everything else is built from Go modules into .cache/bin.
+SHELL       := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  := $(shell cat VERSION)
+REVISION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PKG      := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
+BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+LINT     := $(CURDIR)/.cache/bin/golangci-lint
+FUZZTIME ?= 30s
+# Each process test runs several programs: more at once than there are processors only makes them wait.
+PARALLEL ?= 2
+RUN      ?= .
+
+help: ## This list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/torchbearer: static, stripped, with its version.
+	$(BUILD) -o bin/torchbearer ./cmd/torchbearer
+
+build-race: ## Build bin/torchbearer-race: the same with the race detector, for the process tests.
+	CGO_ENABLED=1 go build -race -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/torchbearer-race ./cmd/torchbearer
+
+cross: ## Check that it compiles for windows/amd64 and linux/arm64.
+	GOOS=windows GOARCH=amd64 $(BUILD) -o /dev/null ./cmd/torchbearer
+	GOOS=linux GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/torchbearer
+
+neighbours: ## Build the programs that tests and demo run beside it (once).
+	e2e/neighbours.sh prometheus node_exporter
+
+demo: build neighbours ## Run it with a real Prometheus and node_exporter, show what arrives, until Ctrl-C.
+	@cd e2e && go build -buildvcs=false -o ../bin/demo ./demo
+	@TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer exec bin/demo
+
+test: test-unit test-e2e ## All tests.
+
+test-unit: ## Tests of the packages, with the race detector.
+	go test -race ./...
+
+test-e2e: build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 30m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
+
+test-image: ## Build the Dockerfile's image and run it, where a Docker engine runs or can be started.
+	e2e/docker.sh
+	cd e2e && TORCHBEARER_E2E_IMAGE=1 go test -timeout 30m -run TestImage -count=1 -v .
+
+fuzz: ## Every fuzz target for FUZZTIME (30s).
+	@go list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}' ./... | \
+	while read -r package file; do \
+		if [ -z "$$package" ]; then continue; fi; \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+lint: ## Linters and formatters, in both modules.
+	e2e/neighbours.sh golangci-lint
+	$(LINT) run --allow-parallel-runners ./...
+	cd e2e && $(LINT) run --allow-parallel-runners --config ../.golangci.yml ./...
+	$(LINT) fmt --diff ./... || { echo 'run "make fmt"'; exit 1; }
+	cd e2e && $(LINT) fmt --config ../.golangci.yml --diff ./... || { echo 'run "make fmt"'; exit 1; }
+
+fmt: ## Format all Go files.
+	e2e/neighbours.sh golangci-lint
+	$(LINT) fmt ./...
+	cd e2e && $(LINT) fmt --config ../.golangci.yml ./...
+
+golden: ## Write the golden files anew.
+	UPDATE_GOLDEN=1 go test -count=1 ./cmd/... ./config/...
+	go test -count=1 ./config -update
+
+clean: ## Remove what was built, but not the neighbours.
+	rm -rf bin
+
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e test-image fuzz lint fmt golden clean

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package load is a fleet of scrape targets whose answers are known in advance: the k-th scrape that a target
+// answers shows the value k on each of its series. So a test can say exactly what must have been delivered.
+package load
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Metric is the name of every series of the load; each series has a label "series" with its number from 0.
+const Metric = "load_value"
+
+// Options says how large the fleet is. All fields have a useful zero value.
+type Options struct {
+	Targets int // 0 is 1
+	Series  int // of each target; 0 is 1
+	// Labels are written on every series as they stand here: `environment="dev",pod="a"`.
+	Labels string
+}
+
+// Fleet serves the targets, each on a port of 127.0.0.1, and a list of them for http_sd_configs. Its methods may
+// be called from any goroutine.
+type Fleet struct {
+	options Options
+	targets []*target
+	servers sync.WaitGroup
+	all     []*http.Server
+	listURL string
+}
+
+type target struct {
+	address string
+
+	mu       sync.Mutex // guards all below
+	answered int
+	refused  int
+	broken   int // answers that the client did not read to the end
+	paused   bool
+}
+
+// Open starts all targets; the caller has to Close the fleet.
+func Open(options Options) (*Fleet, error) {
+	f := &Fleet{options: options}
+	f.options.Targets = max(f.options.Targets, 1)
+	f.options.Series = max(f.options.Series, 1)
+	for range f.options.Targets {
+		t := &target{}
+		address, err := f.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.scrape(t, w, r) }))
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		t.address = address
+		f.targets = append(f.targets, t)
+	}
+	address, err := f.serve(http.HandlerFunc(f.list))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	f.listURL = "http://" + address + "/sd"
+	return f, nil
+}
+
+func (f *Fleet) serve(handler http.Handler) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	f.all = append(f.all, server)
+	f.servers.Go(func() { _ = server.Serve(listener) }) // It ends with ErrServerClosed only.
+	return listener.Addr().String(), nil
+}
+
+// Close ends all targets and waits for their servers.
+func (f *Fleet) Close() error {
+	var errs []error
+	for _, s := range f.all {
+		errs = append(errs, s.Close())
+	}
+	f.servers.Wait()
+	return errors.Join(errs...)
+}
+
+// Addresses lists host:port of each target, by its number.
+func (f *Fleet) Addresses() []string {
+	addresses := make([]string, len(f.targets))
+	for i, t := range f.targets {
+		addresses[i] = t.address
+	}
+	return addresses
+}
+
+// List is the URL for http_sd_configs.
+func (f *Fleet) List() string { return f.listURL }
+
+// Pause makes all targets refuse scrapes with 503, so that the numbers of Answered stand still.
+func (f *Fleet) Pause() {
+	for _, t := range f.targets {
+		t.mu.Lock()
+		t.paused = true
+		t.mu.Unlock()
+	}
+}
+
+// Settled returns nil when each target has refused a scrape since Pause. A client scrapes a target once at a time,
+// so it has by then done with all answers before.
+func (f *Fleet) Settled() error {
+	for i, t := range f.targets {
+		t.mu.Lock()
+		refused := t.refused
+		t.mu.Unlock()
+		if refused == 0 {
+			return fmt.Errorf("target %d has not been scraped since the pause", i)
+		}
+	}
+	return nil
+}
+
+// Answered is the number of scrapes that target i has answered to the end.
+func (f *Fleet) Answered(i int) int {
+	t := f.targets[i]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.answered
+}
+
+// Broken is the number of answers, of all targets, that their client did not take to the end.
+func (f *Fleet) Broken() int {
+	n := 0
+	for _, t := range f.targets {
+		t.mu.Lock()
+		n += t.broken
+		t.mu.Unlock()
+	}
+	return n
+}
+
+// Fewest is the number of scrapes of the target that has answered the fewest.
+func (f *Fleet) Fewest() int {
+	fewest := f.Answered(0)
+	for i := range f.targets {
+		fewest = min(fewest, f.Answered(i))
+	}
+	return fewest
+}
+
+// Samples is how many samples all answers so far held.
+func (f *Fleet) Samples() int {
+	n := 0
+	for i := range f.targets {
+		n += f.Answered(i) * f.options.Series
+	}
+	return n
+}
+
+func (f *Fleet) scrape(t *target, w http.ResponseWriter, r *http.Request) {
+	t.mu.Lock()
+	if t.paused {
+		t.refused++
+		t.mu.Unlock()
+		http.Error(w, "paused", http.StatusServiceUnavailable)
+		return
+	}
+	k := t.answered + 1
+	t.mu.Unlock()
+
+	err := f.write(w, r, k)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		t.broken++
+		return
+	}
+	t.answered = k
+}
+
+func (f *Fleet) write(w http.ResponseWriter, r *http.Request, k int) error {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		_, err := w.Write(f.body(k))
+		return err
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	_, err = z.Write(f.body(k))
+	return errors.Join(err, z.Close())
+}
+
+func (f *Fleet) body(k int) []byte {
+	b := []byte("# HELP " + Metric + " The number of the scrape.\n# TYPE " + Metric + " gauge\n")
+	for j := range f.options.Series {
+		b = append(b, Metric+`{series="`...)
+		b = strconv.AppendInt(b, int64(j), 10)
+		b = append(b, '"')
+		if f.options.Labels != "" {
+			b = append(b, ',')
+			b = append(b, f.options.Labels...)
+		}
+		b = append(b, "} "...)
+		b = strconv.AppendInt(b, int64(k), 10)
+		b = append(b, '\n')
+	}
+	return b
+}
+
+func (f *Fleet) list(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	body, err := json.Marshal([]map[string][]string{{"targets": f.Addresses()}})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = w.Write(body) // A client that has gone does not matter here.
+}

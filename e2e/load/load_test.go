@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package load
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, options Options) *Fleet {
+	t.Helper()
+	f, err := Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// get asks with the transport's own gzip.
+func get(t *testing.T, address string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestScrapes(t *testing.T) {
+	f := open(t, Options{Targets: 2, Series: 2, Labels: `environment="dev"`})
+	first := "http://" + f.Addresses()[0] + "/metrics"
+	get(t, first)
+	_, body := get(t, first)
+	want := "# HELP load_value The number of the scrape.\n# TYPE load_value gauge\n" +
+		"load_value{series=\"0\",environment=\"dev\"} 2\nload_value{series=\"1\",environment=\"dev\"} 2\n"
+	if diff := cmp.Diff(want, body); diff != "" {
+		t.Errorf("second scrape (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]int{2, 0, 0, 4, 0}, []int{f.Answered(0), f.Answered(1), f.Fewest(), f.Samples(), f.Broken()}); diff != "" {
+		t.Errorf("answered by each, fewest, samples, broken (-want +got):\n%s", diff)
+	}
+}
+
+func TestPause(t *testing.T) {
+	f := open(t, Options{Targets: 2})
+	f.Pause()
+	for i, address := range f.Addresses() {
+		if err := f.Settled(); err == nil {
+			t.Errorf("settled with %d of 2 targets asked", i)
+		}
+		if status, _ := get(t, "http://"+address); status != http.StatusServiceUnavailable {
+			t.Errorf("a paused target answered %d", status)
+		}
+	}
+	if err := f.Settled(); err != nil || f.Samples() != 0 {
+		t.Errorf("after the pause: %v, %d samples", err, f.Samples())
+	}
+}
+
+func TestList(t *testing.T) {
+	f := open(t, Options{Targets: 2})
+	if _, body := get(t, f.List()); !strings.Contains(body, `"`+strings.Join(f.Addresses(), `","`)+`"`) {
+		t.Errorf("the list is %s", body)
+	}
+}
