@@ -46,6 +46,9 @@ test-image: ## Build the Dockerfile's image and run it, where a Docker engine ru
 	e2e/docker.sh
 	cd e2e && TORCHBEARER_E2E_IMAGE=1 go test -timeout 30m -run TestImage -count=1 -v .
 
+compare: build neighbours ## What it costs beside Prometheus's agent, on the same load in turn (ARGS="-rounds 1").
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./compare $(ARGS)
+
 fuzz: ## Every fuzz target for FUZZTIME (30s).
 	@go list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}' ./... | \
 	while read -r package file; do \
@@ -74,4 +77,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e test-image fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e test-image compare fuzz lint fmt golden clean

@@ -74,7 +74,7 @@ func TestCannotStart(t *testing.T) {
 		wantOneLine(t, startProcess(t, torchbearer(t), "--storage.path=x"), 2, "--storage.path")
 	})
 	t.Run("bad value of a flag", func(t *testing.T) {
-		wantOneLine(t, startProcess(t, torchbearer(t), "--log.level=loud"), 2, "debug,info,warn,error", "loud")
+		wantOneLine(t, startProcess(t, torchbearer(t), "--log.level=loud"), 2, "debug, info, warn, error", "loud")
 	})
 	t.Run("no config", func(t *testing.T) {
 		wantOneLine(t, runAgent(t, t.TempDir(), "").Process, 2, "torchbearer.yaml", "does not exist")

@@ -88,7 +88,7 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) metricsHandler() http.Handler {
 	return promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(s.slog().Handler(), slog.LevelError),
+		ErrorLog:            slog.NewLogLogger(s.opts.Library.Handler(), slog.LevelError),
 		ErrorHandling:       promhttp.ContinueOnError,
 		Registry:            s.opts.Registry,
 		MaxRequestsInFlight: s.limits.gathers,

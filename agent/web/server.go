@@ -27,7 +27,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/prometheus/scrape"
-	sloggokit "github.com/tjhop/slog-gokit"
 )
 
 // Agent is what the web surface asks of the running agent. All methods are called from many goroutines at once.
@@ -58,6 +57,7 @@ type Pools interface{ ScrapePools() []string }
 // Options is what New needs. Agent, Targets, Pools, ExternalURL and RoutePrefix must be set.
 type Options struct {
 	Logger           log.Logger           // Nil: nothing is logged.
+	Library          *slog.Logger         // For net/http and exporter-toolkit. Nil: nothing is logged.
 	Listeners        []net.Listener       // From Listen. Owned by the server from New on, also when New fails.
 	Registry         *prometheus.Registry // Served at /metrics; the server's own metrics are registered in it. Nil: a new one.
 	Agent            Agent
@@ -135,6 +135,9 @@ func newServer(opts Options, l limits) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = log.NewNopLogger()
 	}
+	if opts.Library == nil {
+		opts.Library = slog.New(slog.DiscardHandler)
+	}
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
@@ -197,22 +200,17 @@ func (s *Server) httpServer() *http.Server {
 		IdleTimeout:       s.opts.ReadTimeout,
 		MaxHeaderBytes:    s.limits.header,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: s.limits.streams},
-		ErrorLog:          slog.NewLogLogger(s.slog().Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(s.opts.Library.Handler(), slog.LevelWarn),
 	}
 }
 
 func (s *Server) serve(server *http.Server, l net.Listener) error {
 	flags := &toolkit.FlagConfig{WebConfigFile: &s.opts.ConfigFile}
-	err := toolkit.Serve(l, server, flags, s.slog())
+	err := toolkit.Serve(l, server, flags, s.opts.Library)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
-}
-
-// slog is the logger for libraries; which levels are shown is decided by the go-kit logger behind it.
-func (s *Server) slog() *slog.Logger {
-	return slog.New(sloggokit.NewGoKitHandler(s.logger, slog.LevelDebug))
 }
 
 // shutdown ends the servers: first those at rest, then after the grace period all. Handlers are waited for in both cases,

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/compression"
@@ -86,7 +87,8 @@ func (f *flags) agentOptions(l *logging, registry *prometheus.Registry) agent.Op
 func (f *flags) webOptions(l *logging, registry *prometheus.Registry, a *agent.Agent, listeners []net.Listener) web.Options {
 	external, prefix, _ := f.urls() // Parsed before, by validate.
 	return web.Options{
-		Logger:           l.logger,
+		Logger:           log.With(l.logger, "component", "web"),
+		Library:          l.library.With("component", "web"),
 		Listeners:        listeners,
 		Registry:         registry,
 		Agent:            a,
