@@ -95,9 +95,7 @@ func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
 		a.job = target.GetValue(jobMark)
 	}
 	rules := g.rules.Load()
-	if !slices.Contains(rules.trusted, a.job) {
-		a.mandatory = rules.mandatory
-	}
+	a.mandatory, a.trusted = rules.mandatory, slices.Contains(rules.trusted, a.job)
 	return a
 }
 
@@ -107,17 +105,23 @@ type guardedAppender struct {
 
 	guard     *guard
 	job       string
-	mandatory []string // nil for a trusted job
-	conflicts []int    // how many of each, since the last Commit or Rollback
+	trusted   bool // the job may set mandatory labels
+	mandatory []string
+	conflicts []int // how many of each, since the last Commit or Rollback
 	builder   labels.ScratchBuilder
 }
 
 // Append implements storage.AppenderV2.
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	// The labels are looked at even when ref is known: the log takes them when
-	// it has forgotten the ref meanwhile.
+	// it has forgotten the ref meanwhile. And ref is not given on, so that the
+	// labels decide: it may be of a time when other rules made another series
+	// of them.
 	if slices.ContainsFunc(a.mandatory, ls.Has) {
-		ls = a.rename(ls)
+		ref = 0
+		if !a.trusted {
+			ls = a.rename(ls)
+		}
 	}
 	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
 }

@@ -24,12 +24,14 @@ import (
 // sink remembers what was committed.
 type sink struct {
 	pending, committed []labels.Labels
+	refs               []storage.SeriesRef // as given
 }
 
 func (s *sink) AppenderV2(context.Context) storage.AppenderV2 { return s }
 
-func (s *sink) Append(_ storage.SeriesRef, ls labels.Labels, _, _ int64, _ float64, _ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AOptions) (storage.SeriesRef, error) {
+func (s *sink) Append(ref storage.SeriesRef, ls labels.Labels, _, _ int64, _ float64, _ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AOptions) (storage.SeriesRef, error) {
 	s.pending = append(s.pending, ls)
+	s.refs = append(s.refs, ref)
 	return storage.SeriesRef(len(s.pending)), nil
 }
 
@@ -117,6 +119,24 @@ func TestGuard(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A scrape cache keeps the ref of the series that the rules of an earlier config
+// made of its labels.
+func TestGuardLetsLabelsDecideNotRefsOfOtherRules(t *testing.T) {
+	s := &sink{}
+	g := guardOf(s, prometheus.NewRegistry(), "federate")
+	for _, job := range []string{"app", "federate"} {
+		app := g.AppenderV2(contextOf(job))
+		for _, ls := range []labels.Labels{labels.FromStrings("__name__", "app", "environment", "dev"), labels.FromStrings("__name__", "app")} {
+			if _, err := app.Append(7, ls, 0, 1, 1, nil, nil, storage.AOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if diff := cmp.Diff([]storage.SeriesRef{0, 7, 0, 7}, s.refs); diff != "" {
+		t.Errorf("refs given to the log (-want +got):\n%s", diff)
 	}
 }
 
