@@ -14,7 +14,6 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/scrape"
-	"golang.org/x/sync/errgroup"
 
 	"torchbearer/agent/scraper"
 	"torchbearer/agent/shipper"
@@ -52,7 +51,6 @@ type Agent struct {
 	logger  log.Logger
 	metrics *metrics
 	store   store
-	started time.Time
 
 	shipper *shipper.Shipper
 	wal     *wal.Log
@@ -62,27 +60,28 @@ type Agent struct {
 
 	reloading chan struct{} // holds one: a reload is under way
 	stopping  chan struct{} // closed when reloads are refused
+	opened    bool          // the log; only for the goroutine of Run
 
 	mu        sync.Mutex     // guards the fields below
 	first     *config.Source // what running was read from at the start
 	running   *config.Config
-	attempted string // hash of the source tried last
-	trouble   error  // why the config file is not the running config, or nil
-	lastGood  bool   // running is the last good one, kept from an earlier time
-	applied   bool   // the first config was applied
-	synced    bool   // the first targets came
+	text      func() string // of running
+	attempted string        // hash of the source tried last
+	trouble   error         // why the config file is not the running config, or nil
+	lastGood  bool          // running is the last good one, kept from an earlier time
+	applied   time.Time     // when the first config was applied
+	synced    bool          // the first targets came
 }
 
-// New reads the config, or the last good one if the file is bad, opens the log
-// and assembles the stages, sink first. If it is the config that is bad, the
-// error has BadConfig. Run must be called, which closes what New opened.
+// New reads the config, or the last good one if the file is bad, and assembles
+// the stages, sink first. If it is the config that is bad, the error has
+// BadConfig. Run or Close must be called.
 func New(opts Options) (_ *Agent, err error) {
 	a := &Agent{
 		opts:    opts,
 		logger:  log.With(opts.Logger, "component", "agent"),
 		metrics: newMetrics(opts.Registry),
 		store:   store{dir: opts.WAL.Dir},
-		started: time.Now(),
 
 		reloading: make(chan struct{}, 1),
 		stopping:  make(chan struct{}),
@@ -90,6 +89,7 @@ func New(opts Options) (_ *Agent, err error) {
 	if err := a.loadFirst(); err != nil {
 		return nil, err
 	}
+	a.text = sync.OnceValue(a.running.String)
 	a.shipper = shipper.New(shipper.Options{
 		Dir:               opts.WAL.Dir,
 		Logger:            log.With(opts.Logger, "component", "shipper"),
@@ -101,7 +101,7 @@ func New(opts Options) (_ *Agent, err error) {
 	})
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.closeSinks(context.Background()))
+			err = errors.Join(err, a.Close())
 		}
 	}()
 	walOpts := opts.WAL
@@ -109,9 +109,8 @@ func New(opts Options) (_ *Agent, err error) {
 	walOpts.Library = opts.Library.With("component", "wal")
 	walOpts.Registry = opts.Registry
 	walOpts.Follower = a.shipper
-	if a.wal, err = wal.Open(walOpts); err != nil {
-		return nil, err
-	}
+	walOpts.Sent = a.shipper.Storage()
+	a.wal = wal.New(walOpts)
 	scraperOpts := opts.Scraper
 	scraperOpts.Library = opts.Library.With("component", "scraper")
 	scraperOpts.Registry = opts.Registry
@@ -126,23 +125,26 @@ func New(opts Options) (_ *Agent, err error) {
 		return nil, err
 	}
 	a.stages = []stage{
-		{"shipper", a.shipper.Apply},
-		{"scraper", a.scraper.Apply},
-		{"targets", a.targets.Apply},
-		{"runtime", a.applyRuntime},
+		{"shipper", a.shipper.Check, a.shipper.Apply},
+		{"scraper", a.scraper.Check, a.scraper.Apply},
+		{"targets", nil, a.targets.Apply},
+		{"runtime", nil, a.applyRuntime},
 	}
 	return a, nil
 }
 
-// Run applies the config and works until ctx is done, then stops from the
-// source on and sends what is logged, for at most the flush deadline. It
-// returns nil after a normal stop, whatever could be sent by then.
+// Run opens the log, applies the config and works until ctx is done, then stops
+// from the source on and sends what is logged, for at most the flush deadline.
+// It returns nil after a normal stop, whatever could be sent by then.
 func (a *Agent) Run(ctx context.Context) error {
+	if opened, err := a.open(ctx); !opened {
+		close(a.stopping)
+		return errors.Join(err, a.Close())
+	}
 	work, stop := context.WithCancel(ctx)
 	defer stop()
-	var group errgroup.Group
-	group.Go(func() error { return a.targets.Run(work) })
-	scraped := make(chan error, 1)
+	discovered, scraped := make(chan error, 1), make(chan error, 1)
+	go func() { discovered <- a.targets.Run(work) }()
 	go func() { scraped <- a.scraper.Run(a.targets.Updates()) }()
 
 	err := a.applyFirst()
@@ -153,13 +155,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	level.Info(a.logger).Log("msg", "stopping", "flush_deadline", a.opts.FlushDeadline)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.FlushDeadline)
 	defer cancel()
-	a.endReloads(deadline)
+	a.endReloads(part(deadline, a.opts.FlushDeadline/4))
 	stop()
-	err = errors.Join(err, group.Wait(), <-scraped)
-	// Half of the deadline is for sending.
-	half, cancelHalf := context.WithTimeout(deadline, a.opts.FlushDeadline/2)
-	defer cancelHalf()
-	if closeErr := a.scraper.Close(half); closeErr != nil {
+	err = errors.Join(err, ended(deadline, "service discovery", discovered), ended(deadline, "taking targets", scraped))
+	if closeErr := a.scraper.Close(part(deadline, a.opts.FlushDeadline/2)); closeErr != nil {
 		level.Warn(a.logger).Log("msg", "scraping was cut off", "err", closeErr)
 	}
 	err = errors.Join(err, a.closeSinks(deadline))
@@ -167,14 +166,45 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-// Close closes what New opened, for when Run is never called.
+// part is the first part of what is left until the deadline of ctx.
+func part(ctx context.Context, length time.Duration) context.Context {
+	short, cancel := context.WithTimeout(ctx, length)
+	context.AfterFunc(ctx, cancel) // The deadline of ctx comes soon, or its cancel.
+	return short
+}
+
+// ended waits for the end of what reports it on done, until ctx is done.
+func ended(ctx context.Context, what string, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("stop %s: %w", what, ctx.Err())
+	}
+}
+
+// open opens the log. An end of ctx meanwhile is a normal stop: the reading
+// cannot be broken off, it ends with the process.
+func (a *Agent) open(ctx context.Context) (opened bool, err error) {
+	done := make(chan error, 1)
+	go func() { done <- a.wal.Open() }()
+	select {
+	case err := <-done:
+		a.opened = err == nil
+		return a.opened, err
+	case <-ctx.Done():
+		return false, nil
+	}
+}
+
+// Close closes what New made, for when Run is never called.
 func (a *Agent) Close() error { return a.closeSinks(context.Background()) }
 
 // closeSinks closes the log, then what reads it. That not everything could be
 // sent in time is logged by the shipper, and no reason to fail.
 func (a *Agent) closeSinks(ctx context.Context) error {
 	var err error
-	if a.wal != nil {
+	if a.opened {
 		err = a.wal.Close()
 	}
 	if flushErr := a.shipper.Close(ctx); flushErr != nil && !errors.Is(flushErr, shipper.ErrDeadline) {
@@ -190,13 +220,13 @@ func (a *Agent) Ready() error {
 	switch {
 	case a.synced:
 		return nil
-	case !a.applied:
-		return errors.New("the config is not applied yet")
+	case a.applied.IsZero():
+		return errors.New("the log is being read, the config is not applied yet")
 	}
 	if err := a.scraper.Ready(); err != nil {
 		return err
 	}
-	if err := a.targets.Ready(); err != nil && time.Since(a.started) < syncGrace {
+	if err := a.targets.Ready(); err != nil && time.Since(a.applied) < syncGrace {
 		return err
 	}
 	a.synced = true
@@ -220,8 +250,9 @@ func (a *Agent) Notice() string {
 // Config is the running config as YAML, secrets hidden.
 func (a *Agent) Config() string {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.running.String()
+	text := a.text
+	a.mu.Unlock()
+	return text() // Takes long when the config is large.
 }
 
 // Scrapes is the library's manager, which knows all targets.

@@ -17,7 +17,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "torchbearer_config_info",
-			Help: "Always 1, with the hash of the running config.",
+			Help: "Always 1, with the hash of the files of the running config.",
 		}, []string{"hash"}),
 		lastGoodInUse: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "torchbearer_config_last_good_in_use",

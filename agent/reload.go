@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -17,6 +19,7 @@ import (
 // stage is what a config is applied to.
 type stage struct {
 	name  string
+	check func(*config.Config) error // whether apply would work; nil: it always does
 	apply func(*config.Config) error
 }
 
@@ -82,9 +85,18 @@ func (a *Agent) reload(src *config.Source, readErr error) error {
 	return nil
 }
 
-// apply gives cfg to every stage in turn. When one refuses it, the former
-// config is given again to it and to those before it.
+// apply asks every stage whether it can take cfg, then gives it to each in turn.
+// When one refuses it all the same, the former config is given again to it and
+// to those before it.
 func (a *Agent) apply(cfg, former *config.Config) error {
+	for _, s := range a.stages {
+		if s.check == nil {
+			continue
+		}
+		if err := s.check(cfg); err != nil {
+			return fmt.Errorf("apply config to %s: %w", s.name, err)
+		}
+	}
 	for i, s := range a.stages {
 		err := s.apply(cfg)
 		if err == nil {
@@ -112,11 +124,15 @@ func (a *Agent) applyRuntime(cfg *config.Config) error {
 
 func (a *Agent) accepted(src *config.Source, cfg *config.Config) {
 	a.mu.Lock()
-	fresh := !a.applied || a.running.Hash() != cfg.Hash()
-	a.running, a.trouble, a.lastGood, a.applied = cfg, nil, false, true
+	fresh := a.applied.IsZero() || a.running.Hash() != cfg.Hash()
+	a.running, a.text = cfg, sync.OnceValue(cfg.String)
+	a.trouble, a.lastGood = nil, false
+	if a.applied.IsZero() {
+		a.applied = time.Now()
+	}
 	a.mu.Unlock()
 
-	a.metrics.accepted(cfg.Hash())
+	a.metrics.accepted(src.Hash())
 	a.metrics.lastGoodInUse.Set(0)
 	if fresh {
 		for _, hint := range cfg.Hints {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"torchbearer/config"
 )
@@ -28,8 +29,8 @@ func (a *Agent) loadFirst() error {
 		return &BadConfigError{err}
 	}
 	if storeErr == nil {
-		// Files it names may have gone with what broke the config; the jobs and
-		// destinations that need them will tell.
+		// Password files and the like may come later; only what a client cannot
+		// be made without, a CA say, stops the start.
 		opts := a.opts.Config
 		opts.SkipFileReferences = true
 		a.running, storeErr = config.Parse(kept, opts)
@@ -38,7 +39,7 @@ func (a *Agent) loadFirst() error {
 		logConfigError(a.logger, "config refused, and the last good one cannot be used", err)
 		return &BadConfigError{errors.Join(err, fmt.Errorf("the last good config cannot be used either: %w", storeErr))}
 	}
-	a.trouble, a.lastGood = err, true
+	a.first, a.trouble, a.lastGood = kept, err, true
 	logConfigError(a.logger, "THE CONFIG FILE IS BAD; running on the last good config until it is mended", err)
 	return nil
 }
@@ -57,9 +58,9 @@ func (a *Agent) applyFirst() error {
 		return nil
 	}
 	a.mu.Lock()
-	a.applied = true
+	a.applied = time.Now()
 	a.mu.Unlock()
-	a.metrics.running(cfg.Hash())
+	a.metrics.running(a.first.Hash())
 	a.metrics.lastGoodInUse.Set(1)
 	return nil
 }

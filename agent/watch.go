@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"torchbearer/config"
@@ -13,8 +14,9 @@ import (
 // the last good config, if that is more often than the reload interval.
 const lastGoodInterval = 5 * time.Second
 
-// watch reloads whenever the files differ from those tried last, or are in
-// trouble, until ctx is done. Reading them whole is what sees every way in
+// watch reloads whenever the files differ from those tried last, or were found
+// bad, until ctx is done: what made them bad, a variable, a missing file, may
+// have been mended elsewhere. Reading them whole is what sees every way in
 // which they change: a write, a rename, a swapped symlink of a ConfigMap.
 func (a *Agent) watch(ctx context.Context) {
 	for {
@@ -44,7 +46,8 @@ func (a *Agent) look() {
 	}
 	src, err := config.ReadSource(a.opts.ConfigFile)
 	a.mu.Lock()
-	same := a.trouble == nil && hashOf(src) == a.attempted
+	var bad *BadConfigError
+	same := hashOf(src) == a.attempted && (a.trouble == nil || !errors.As(a.trouble, &bad) && !a.lastGood)
 	a.mu.Unlock()
 	if !same {
 		_ = a.reload(src, err) // Logged and kept by refused.

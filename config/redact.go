@@ -80,6 +80,19 @@ func secretName(name string) bool {
 		func(part string) bool { return strings.Contains(name, part) })
 }
 
+// HideSecrets replaces, in every URL of a text that is to be shown, what is
+// secret: see redactURLs.
+func HideSecrets(text string) string { return redactURLs(text) }
+
+// HideSecretLabel does so for the value of a target's label, where scrape
+// parameters are secret by their names too.
+func HideSecretLabel(name, value string) string {
+	if parameter, ok := strings.CutPrefix(name, "__param_"); ok && value != "" && secretName(parameter) {
+		return secretText
+	}
+	return redactURLs(value)
+}
+
 // redactURLs replaces, in every URL of a text, the password (or the user when there is no password: it is a token
 // then) and the values of query parameters with a secret name.
 func redactURLs(text string) string {

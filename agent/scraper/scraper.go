@@ -96,10 +96,10 @@ func (s *Scraper) Manager() *scrape.Manager { return s.manager }
 // without a missed scrape. On an error some jobs may have changed: apply the
 // former config to set them back.
 func (s *Scraper) Apply(cfg *config.Config) error {
-	if err := checkClients(cfg.Prometheus.ScrapeConfigs); err != nil {
+	if err := s.Check(cfg); err != nil {
 		return err
 	}
-	// Rules before jobs: no series may get in by the rules of the old config.
+	// Rules before jobs: a scrape that begins from now on is under the new ones.
 	s.guard.apply(cfg)
 	if err := s.manager.ApplyConfig(s.effective(cfg)); err != nil {
 		return fmt.Errorf("apply scrape_configs: %w", err)
@@ -107,6 +107,31 @@ func (s *Scraper) Apply(cfg *config.Config) error {
 	s.mu.Lock()
 	s.jobs = len(cfg.Prometheus.ScrapeConfigs)
 	s.mu.Unlock()
+	return nil
+}
+
+// Check finds out whether Apply would work, and changes nothing.
+func (s *Scraper) Check(cfg *config.Config) error {
+	if err := checkClients(cfg.Prometheus.ScrapeConfigs); err != nil {
+		return err
+	}
+	return checkFailureLogs(cfg.Prometheus.ScrapeConfigs)
+}
+
+// checkFailureLogs opens the files that failed scrapes are to be logged to.
+func checkFailureLogs(jobs []*promconfig.ScrapeConfig) error {
+	for _, job := range jobs {
+		if job.ScrapeFailureLogFile == "" {
+			continue
+		}
+		logger, err := logging.NewJSONFileLogger(job.ScrapeFailureLogFile)
+		if err != nil {
+			return fmt.Errorf("open scrape_failure_log_file of job %q: %w", job.JobName, err)
+		}
+		if err := logger.Close(); err != nil {
+			return fmt.Errorf("close scrape_failure_log_file of job %q: %w", job.JobName, err)
+		}
+	}
 	return nil
 }
 
@@ -180,7 +205,7 @@ func (s *Scraper) Ready() error {
 
 // Close ends all scraping. Scrapes under way may finish until ctx is done;
 // what ends later is not written, so that no target looks down because its
-// agent stops, and Close reports it. Nothing reaches the sink after Close.
+// agent stops, and Close reports it. No commit begins after Close.
 func (s *Scraper) Close(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {

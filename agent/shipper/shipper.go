@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
+	"go.yaml.in/yaml/v2"
 
 	"torchbearer/config"
 )
@@ -58,7 +59,7 @@ type Shipper struct {
 	storage       *remote.Storage
 	flushDeadline time.Duration
 	metrics       *prometheus.Registry // of storage/remote, to see how far it has read
-	samplesIn     prometheus.Counter
+	in            *inMetrics
 
 	wake    chan struct{} // holds one: the log has grown
 	stop    chan struct{}
@@ -71,33 +72,35 @@ func New(opts Options) *Shipper {
 		logger:        opts.Logger,
 		flushDeadline: opts.FlushDeadline,
 		metrics:       prometheus.NewRegistry(),
-		samplesIn: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "prometheus_remote_storage_samples_in_total",
-			Help: "Samples in to remote storage, compare to samples out for queue managers.",
-		}),
-		wake: make(chan struct{}, 1),
-		stop: make(chan struct{}),
+		in:            newInMetrics(opts.Registry),
+		wake:          make(chan struct{}, 1),
+		stop:          make(chan struct{}),
 	}
-	opts.Registry.MustRegister(s.metrics, s.samplesIn)
+	opts.Registry.MustRegister(s.metrics)
 	s.storage = remote.NewStorage(opts.Library, s.metrics, func() (int64, error) { return 0, nil },
 		opts.Dir, opts.FlushDeadline, opts.Metadata, opts.TypeAndUnitLabels)
 	s.stopped.Go(s.notify)
 	return s
 }
 
-// Committed tells that samples were committed to the log, newest being the
-// highest timestamp among them in milliseconds. It never blocks.
-func (s *Shipper) Committed(samples int, newest int64) {
-	s.samplesIn.Add(float64(samples))
+// Committed tells what was committed to the log, newest being the highest
+// timestamp in it in milliseconds. It never blocks.
+func (s *Shipper) Committed(samples, histograms, exemplars int, newest int64) {
+	s.in.samples.Add(float64(samples))
+	s.in.histograms.Add(float64(histograms))
+	s.in.exemplars.Add(float64(exemplars))
 	// storage/remote plans its shards by the rate of what comes in, which it
 	// learns from an appender beside the log's.
 	rate := s.storage.AppenderV2(context.Background())
-	for range samples {
+	for range samples + histograms + exemplars {
 		_, _ = rate.Append(0, labels.EmptyLabels(), 0, newest, 0, nil, nil, storage.AOptions{}) // Only counts.
 	}
 	_ = rate.Commit() // Only adds the count up.
 	s.wakeReaders()
 }
+
+// Storage is the library's, for the log to ask how far was sent.
+func (s *Shipper) Storage() *remote.Storage { return s.storage }
 
 func (s *Shipper) wakeReaders() {
 	select {
@@ -144,11 +147,26 @@ func (s *Shipper) Apply(cfg *config.Config) error {
 	return nil
 }
 
+// Check finds out whether Apply would work, and changes nothing.
+func (s *Shipper) Check(cfg *config.Config) error {
+	return checkDestinations(withMandatoryLabels(cfg).RemoteWriteConfigs)
+}
+
 // checkDestinations makes every client once, for trial: ApplyConfig of the
 // library forgets running queues when it fails half way.
 func checkDestinations(destinations []*promconfig.RemoteWriteConfig) error {
+	seen := make(map[string]bool)
 	for _, rw := range destinations {
-		_, err := remote.NewWriteClient("check", &remote.ClientConfig{
+		// The library tells destinations apart by this text.
+		text, err := yaml.Marshal(rw)
+		if err != nil {
+			return fmt.Errorf("encode remote_write %s: %w", rw.URL.Redacted(), err)
+		}
+		if seen[string(text)] {
+			return fmt.Errorf("remote_write %s stands there twice; remove one, or give each a name", rw.URL.Redacted())
+		}
+		seen[string(text)] = true
+		_, err = remote.NewWriteClient("check", &remote.ClientConfig{
 			URL:              rw.URL,
 			WriteProtoMsg:    rw.ProtobufMessage,
 			Timeout:          rw.RemoteTimeout,

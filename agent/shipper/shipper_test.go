@@ -44,9 +44,11 @@ func newPipe(t *testing.T, flushDeadline time.Duration) *pipe {
 		Dir: dir, Logger: log.NewLogfmtLogger(p.lines), Registry: reg, FlushDeadline: flushDeadline,
 		Library: slog.New(slog.NewTextHandler(p.lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	var err error
-	p.log, err = wal.Open(wal.Options{Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg, Follower: p.Shipper})
-	if err != nil {
+	p.log = wal.New(wal.Options{
+		Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg,
+		Follower: p.Shipper, Sent: p.Storage(),
+	})
+	if err := p.log.Open(); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -218,6 +220,19 @@ func TestAFailedApplyLeavesTheDestinationsRunning(t *testing.T) {
 	case <-got:
 	case <-time.After(10 * time.Second):
 		t.Error("nothing is sent any more")
+	}
+	if err := p.close(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTwoDestinationsThatTheLibraryCannotTellApartAreRefused(t *testing.T) {
+	p := newPipe(t, time.Second)
+	twice := to(t, "http://user:one@127.0.0.1:1/w\n- url: http://127.0.0.1:1/w\n  basic_auth: {username: user, password: two}")
+	for _, err := range []error{p.Check(twice), p.Apply(twice)} {
+		if err == nil || !strings.Contains(err.Error(), "twice") {
+			t.Errorf("got %v", err)
+		}
 	}
 	if err := p.close(t); err != nil {
 		t.Error(err)

@@ -14,22 +14,32 @@ import (
 type appender struct {
 	storage.AppenderV2
 
-	log     *Log
-	samples int
-	newest  int64
+	log        *Log
+	samples    int
+	histograms int
+	exemplars  int
+	newest     int64
 }
 
 // Append implements storage.AppenderV2.
 func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
-	// A ref comes with an error when the sample was taken and an exemplar was not.
-	if ref != 0 {
-		if a.samples == 0 {
-			a.newest = math.MinInt64
-		}
-		a.samples++
-		a.newest = max(a.newest, t)
+	if ref == 0 {
+		return ref, err
 	}
+	// A ref comes with an error when the sample was taken and an exemplar was not.
+	if a.samples+a.histograms == 0 {
+		a.newest = math.MinInt64
+	}
+	if h != nil || fh != nil {
+		a.histograms++
+	} else {
+		a.samples++
+	}
+	if err == nil {
+		a.exemplars += len(opts.Exemplars)
+	}
+	a.newest = max(a.newest, t)
 	return ref, err
 }
 
@@ -38,9 +48,9 @@ func (a *appender) Commit() error {
 	err := a.AppenderV2.Commit()
 	switch {
 	case err != nil:
-		a.log.commitFailed(a.samples, err)
-	case a.samples > 0:
-		a.log.follower.Committed(a.samples, a.newest)
+		a.log.commitFailed(a.samples+a.histograms, err)
+	case a.samples+a.histograms > 0:
+		a.log.opts.Follower.Committed(a.samples, a.histograms, a.exemplars, a.newest)
 	}
 	return err
 }

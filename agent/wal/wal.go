@@ -32,21 +32,23 @@ import (
 
 // Follower is told of what was committed, to read it from the log.
 type Follower interface {
-	// Committed is called after each commit, from the goroutine that
-	// committed: it must not block. newest is the highest timestamp among the
-	// samples, in milliseconds since the epoch.
-	Committed(samples int, newest int64)
+	// Committed is called after each commit with what it wrote, from the
+	// goroutine that committed: it must not block. newest is the highest
+	// timestamp, in milliseconds since the epoch.
+	Committed(samples, histograms, exemplars int, newest int64)
 }
 
-// Options say where and how the log is kept. Dir, Logger, Library, Registry
-// and Follower must be set; a zero value elsewhere is the default of
-// Prometheus's agent.
+// Options say where and how the log is kept. Those above Compression must be
+// set; a zero value elsewhere is the default of Prometheus's agent.
 type Options struct {
 	Dir      string // data directory; the segments lie in its folder wal
 	Logger   log.Logger
 	Library  *slog.Logger // for tsdb/agent
 	Registry prometheus.Registerer
 	Follower Follower
+	// Sent knows how far was sent: what is idle since before that may be
+	// forgotten. The log does not close it.
+	Sent *remote.Storage
 
 	Compression       compression.Type
 	SegmentSize       int           // bytes
@@ -60,39 +62,34 @@ type Options struct {
 	CheckpointBatchSize          int
 }
 
-// Log is the open log. Its methods may be called concurrently.
+// Log is the log on disk. Open must have returned nil before anything else is
+// called; then its methods may be called concurrently.
 type Log struct {
-	db       *agent.DB
-	unused   *remote.Storage
-	follower Follower
-	metrics  *metrics
-	logger   log.Logger
+	opts    Options
+	db      *agent.DB
+	metrics *metrics
 }
 
 var _ storage.AppendableV2 = (*Log)(nil)
 
-// Open locks the data directory, creating it if need be, and opens the log in
-// it. Its errors name the directory and say how to mend it.
-func Open(opts Options) (*Log, error) {
-	if err := checkWritable(opts.Dir); err != nil {
-		return nil, err
+// New returns a log that is not open yet.
+func New(opts Options) *Log {
+	return &Log{opts: opts, metrics: newMetrics(opts.Registry)}
+}
+
+// Open locks the data directory, creating it if need be, and reads the log in
+// it, which takes as long as that is large. Its errors name the directory and
+// say how to mend it.
+func (l *Log) Open() error {
+	if err := checkWritable(l.opts.Dir); err != nil {
+		return err
 	}
-	// agent.DB asks a remote.Storage what was sent, to decide when it may
-	// forget an idle series. One without destinations answers "nothing", so
-	// that MaxTime alone decides.
-	unused := remote.NewStorage(opts.Library, prometheus.NewRegistry(),
-		func() (int64, error) { return 0, nil }, opts.Dir, 0, nil, false)
-	db, err := agent.Open(opts.Library, opts.Registry, unused, opts.Dir, opts.library())
+	db, err := agent.Open(l.opts.Library, l.opts.Registry, l.opts.Sent, l.opts.Dir, l.opts.library())
 	if err != nil {
-		return nil, errors.Join(openError(opts.Dir, err), unused.Close())
+		return openError(l.opts.Dir, err)
 	}
-	return &Log{
-		db:       db,
-		unused:   unused,
-		follower: opts.Follower,
-		metrics:  newMetrics(opts.Registry),
-		logger:   opts.Logger,
-	}, nil
+	l.db = db
+	return nil
 }
 
 func (o *Options) library() *agent.Options {
@@ -152,7 +149,7 @@ func (l *Log) AppenderV2(ctx context.Context) storage.AppenderV2 {
 // Close writes out what is buffered and unlocks the directory. Nobody may
 // append any more.
 func (l *Log) Close() error {
-	if err := errors.Join(l.db.Close(), l.unused.Close()); err != nil {
+	if err := l.db.Close(); err != nil {
 		return fmt.Errorf("close log: %w", err)
 	}
 	return nil
@@ -164,6 +161,6 @@ func (l *Log) commitFailed(samples int, err error) {
 		why = reasonNoSpace
 	}
 	l.metrics.samplesLost.WithLabelValues(why).Add(float64(samples))
-	level.Error(l.logger).Log("msg", "writing a scrape to the log went wrong; its samples are lost",
+	level.Error(l.opts.Logger).Log("msg", "writing a scrape to the log went wrong; its samples are lost",
 		"samples", samples, "reason", why, "err", err)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb/record"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"go.uber.org/goleak"
@@ -30,16 +31,28 @@ type follower struct {
 	newest  int64
 }
 
-func (f *follower) Committed(samples int, newest int64) {
-	f.samples += samples
+func (f *follower) Committed(samples, histograms, _ int, newest int64) {
+	f.samples += samples + histograms
 	f.newest = newest
+}
+
+// unopened returns a log that nothing is sent from.
+func unopened(t *testing.T, dir string, f Follower) (*Log, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	sent := remote.NewStorage(promslog.NewNopLogger(), prometheus.NewRegistry(), nil, dir, 0, nil, false)
+	t.Cleanup(func() {
+		if err := sent.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return New(Options{Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg, Follower: f, Sent: sent}), reg
 }
 
 func open(t *testing.T, dir string, f Follower) (*Log, *prometheus.Registry) {
 	t.Helper()
-	reg := prometheus.NewRegistry()
-	l, err := Open(Options{Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg, Follower: f})
-	if err != nil {
+	l, reg := unopened(t, dir, f)
+	if err := l.Open(); err != nil {
 		t.Fatal(err)
 	}
 	return l, reg
@@ -145,11 +158,10 @@ torchbearer_wal_samples_lost_total{reason="write_error"} 2
 }
 
 func TestOpenErrorsNameTheDirectoryAndTheRemedy(t *testing.T) {
-	opts := Options{Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Follower: &follower{}}
 	refuse := func(dir, want string) {
 		t.Helper()
-		opts.Dir, opts.Registry = dir, prometheus.NewRegistry()
-		l, err := Open(opts)
+		l, _ := unopened(t, dir, &follower{})
+		err := l.Open()
 		if err == nil {
 			t.Fatalf("%s was opened; closed with %v", dir, l.Close())
 		}

@@ -128,9 +128,22 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
+// Check finds out whether New would take the web config file, "" being none, and
+// the prefix of all routes.
+func Check(configFile, routePrefix string) error {
+	if err := toolkit.Validate(configFile); err != nil {
+		return fmt.Errorf("read web config file %s (--web.config.file): %w", configFile, err)
+	}
+	p := strings.TrimRight(routePrefix, "/")
+	if p != "" && p != path.Clean("/"+p) || strings.ContainsAny(p, "{} \t\r\n") {
+		return fmt.Errorf("serve HTTP below %q: --web.route-prefix must be a path such as /torchbearer", p)
+	}
+	return nil
+}
+
 func newServer(opts Options, l limits) (*Server, error) {
-	if err := toolkit.Validate(opts.ConfigFile); err != nil {
-		return nil, fmt.Errorf("read web config file %s (--web.config.file): %w", opts.ConfigFile, err)
+	if err := Check(opts.ConfigFile, opts.RoutePrefix); err != nil {
+		return nil, err
 	}
 	if opts.Logger == nil {
 		opts.Logger = log.NewNopLogger()
@@ -145,9 +158,6 @@ func newServer(opts Options, l limits) (*Server, error) {
 		opts.ReadTimeout = 5 * time.Minute
 	}
 	opts.RoutePrefix = strings.TrimRight(opts.RoutePrefix, "/")
-	if p := opts.RoutePrefix; p != "" && p != path.Clean("/"+p) || strings.ContainsAny(p, "{} \t\r\n") {
-		return nil, fmt.Errorf("serve HTTP below %q: --web.route-prefix must be a path such as /torchbearer", p)
-	}
 	opts.Flags = hideFlags(opts.Flags)
 	s := &Server{opts: opts, logger: opts.Logger, limits: l, slots: make(chan struct{}, l.requests)}
 	s.reloads, s.stop = context.WithCancel(context.Background())

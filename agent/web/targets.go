@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
+
+	"torchbearer/config"
 )
 
 // The JSON of /api/v1/targets and /api/v1/scrape_pools is Prometheus's, field by field: tools read it.
@@ -61,7 +63,7 @@ func (s *Server) targets(r *http.Request) (any, error) {
 		found.DroppedTargetCounts = s.opts.Targets.TargetsDroppedCounts()
 		eachTarget(s.opts.Targets.TargetsDropped(), pool, func(pool string, t *scrape.Target) {
 			found.DroppedTargets = append(found.DroppedTargets,
-				droppedTarget{DiscoveredLabels: t.DiscoveredLabels(builder), ScrapePool: pool})
+				droppedTarget{DiscoveredLabels: withoutSecrets(t.DiscoveredLabels(builder)), ScrapePool: pool})
 		})
 	}
 	return found, nil
@@ -89,18 +91,26 @@ func (s *Server) activeTarget(pool string, t *scrape.Target, builder *labels.Bui
 		lastError = fmt.Sprintf("%s: %s", lastError, err)
 	}
 	return activeTarget{
-		DiscoveredLabels:   t.DiscoveredLabels(builder),
+		DiscoveredLabels:   withoutSecrets(t.DiscoveredLabels(builder)),
 		Labels:             t.Labels(builder),
 		ScrapePool:         pool,
-		ScrapeURL:          t.URL().String(),
-		GlobalURL:          global.String(),
-		LastError:          lastError,
+		ScrapeURL:          config.HideSecrets(t.URL().String()),
+		GlobalURL:          config.HideSecrets(global.String()),
+		LastError:          config.HideSecrets(lastError),
 		LastScrape:         t.LastScrape(),
 		LastScrapeDuration: t.LastScrapeDuration().Seconds(),
 		Health:             t.Health(),
 		ScrapeInterval:     t.GetValue(model.ScrapeIntervalLabel),
 		ScrapeTimeout:      t.GetValue(model.ScrapeTimeoutLabel),
 	}
+}
+
+// withoutSecrets hides what discovery and scrape parameters bring: the URL of an
+// http_sd_config stands in __meta_url.
+func withoutSecrets(ls labels.Labels) labels.Labels {
+	b := labels.NewBuilder(ls)
+	ls.Range(func(l labels.Label) { b.Set(l.Name, config.HideSecretLabel(l.Name, l.Value)) })
+	return b.Labels()
 }
 
 // globalURL changes the URL of a target on this machine's loopback into one that works from elsewhere: the agent's own

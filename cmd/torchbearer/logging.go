@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,8 @@ import (
 	"github.com/go-kit/log/level"
 	sloggokit "github.com/tjhop/slog-gokit"
 	"k8s.io/klog/v2"
+
+	"torchbearer/config"
 )
 
 // logging is one log, in two tongues: go-kit/log for our own code, slog onto
@@ -93,7 +94,7 @@ func slogLevel(v level.Value) slog.Level {
 	return slog.LevelInfo
 }
 
-// scrubber hides passwords in URLs, as the last that sees a line: libraries log
+// scrubber hides passwords and tokens in URLs, as the last that sees a line: libraries log
 // URLs as they stand.
 type scrubber struct{ next log.Logger }
 
@@ -110,16 +111,17 @@ func (s *scrubber) Log(keyvals ...any) error {
 		case fmt.Stringer:
 			text = v.String()
 		}
-		if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
+		if !strings.Contains(text, "://") {
+			continue
+		}
+		clean := config.HideSecrets(text)
+		if clean == text {
 			continue
 		}
 		if &scrubbed[0] == &keyvals[0] {
 			scrubbed = slices.Clone(keyvals) // The slice may be shared with other lines.
 		}
-		scrubbed[i] = userinfo().ReplaceAllString(text, "://$1:<secret>@")
+		scrubbed[i] = clean
 	}
 	return s.next.Log(scrubbed...)
 }
-
-// userinfo matches the user and password of a URL.
-func userinfo() *regexp.Regexp { return regexp.MustCompile(`://([^/\s:@]*):([^/\s@]+)@`) }

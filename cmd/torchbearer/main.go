@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"syscall"
 
 	"github.com/go-kit/log"
@@ -61,6 +62,14 @@ func Main(args []string, stdout, stderr io.Writer) int {
 // runAgent wires the agent, its HTTP surface and the signals, and returns when
 // they have ended.
 func runAgent(f *flags, l *logging) error {
+	// Before all else: a signal must not kill an agent that is just starting.
+	stop, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	context.AfterFunc(stop, release) // A second one ends it at once.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+
 	level.Info(l.logger).Log("msg", "starting torchbearer", "version", version.Info(), "build", version.BuildContext())
 	f.report(l.logger)
 	l.takeOverKlog()
@@ -77,11 +86,11 @@ func runAgent(f *flags, l *logging) error {
 	}
 	server, err := web.New(f.webOptions(l, registry, a, listeners))
 	if err != nil {
-		return errors.Join(err, a.Close(), closeAll(listeners))
+		return errors.Join(err, a.Close())
 	}
 
 	var g run.Group
-	agentCtx, stopAgent := context.WithCancel(context.Background())
+	agentCtx, stopAgent := context.WithCancel(stop)
 	agentDone := make(chan struct{})
 	g.Add(func() error {
 		defer close(agentDone)
@@ -94,23 +103,22 @@ func runAgent(f *flags, l *logging) error {
 		<-agentDone
 		stopWeb()
 	})
-	g.Add(run.SignalHandler(context.Background(), os.Interrupt, syscall.SIGTERM))
-	g.Add(reloadOnHangup(a, l.logger))
-
-	if err := g.Run(); !errors.Is(err, run.ErrSignal) {
-		return err
-	}
-	return nil
+	g.Add(reloadOnHangup(a, hangups, l.logger))
+	return g.Run()
 }
 
-// reloadOnHangup is an actor that reloads at each SIGHUP.
-func reloadOnHangup(a *agent.Agent, logger log.Logger) (execute func() error, interrupt func(error)) {
+// reloadOnHangup is an actor that reloads at each signal.
+func reloadOnHangup(a *agent.Agent, hangups <-chan os.Signal, logger log.Logger) (execute func() error, interrupt func(error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	return func() error {
-		for hangup := range hangups(ctx) {
-			level.Info(logger).Log("msg", "reloading", "signal", hangup)
-			_ = a.Reload(ctx) // The agent logs what goes wrong.
+		for {
+			select {
+			case s := <-hangups:
+				level.Info(logger).Log("msg", "reloading", "signal", s)
+				_ = a.Reload(ctx) // The agent logs what goes wrong.
+			case <-ctx.Done():
+				return nil
+			}
 		}
-		return nil
 	}, func(error) { cancel() }
 }

@@ -144,7 +144,8 @@ func TestStartErrorsAreOneLineWithTheRightExitCode(t *testing.T) {
 		{"no config", []string{"--config.file=" + filepath.Join(dir, "none.yaml")}, exitUsage, "none.yaml"},
 		{"data directory", []string{"--config.file=" + config, "--storage.agent.path=" + notADirectory}, exitFailure, "choose another --storage.agent.path"},
 		{"port", []string{"--config.file=" + config, "--web.listen-address=256.0.0.1:1"}, exitFailure, "256.0.0.1:1"},
-		{"web config", []string{"--config.file=" + config, "--web.config.file=" + config}, exitFailure, "web config"},
+		{"web config", []string{"--config.file=" + config, "--web.config.file=" + notADirectory}, exitUsage, "--web.config.file"},
+		{"route prefix", []string{"--config.file=" + config, "--web.route-prefix=/a{b}"}, exitUsage, "--web.route-prefix"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := append([]string{"--log.level=error", "--no-auto-gomemlimit"}, tc.args...)

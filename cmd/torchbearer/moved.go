@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+
+	"torchbearer/agent/web"
 )
 
 // movedFlags accepts what stands on the command line of a Prometheus agent
@@ -54,10 +57,21 @@ func (f *flags) validate() error {
 	if f.autoReload && f.autoReloadInterval <= 0 {
 		return errors.New("--config.auto-reload-interval must be greater than 0; --no-config.auto-reload turns reloading off")
 	}
-	if _, _, err := f.urls(); err != nil {
+	if size := int64(f.walSegmentSize); size != 0 && (size < 10<<20 || size > 256<<20) {
+		return errors.New("--storage.agent.wal-segment-size must be between 10MB and 256MB")
+	}
+	for _, address := range f.listenAddresses {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return fmt.Errorf("--web.listen-address %s: %w; use HOST:PORT", address, err)
+		}
+	}
+	_, prefix, err := f.urls()
+	if err != nil {
 		return err
 	}
-	var err error
+	if err := web.Check(f.webConfigFile, prefix); err != nil {
+		return err
+	}
 	f.features, err = parseFeatures(f.featureNames)
 	return err
 }

@@ -3,15 +3,11 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"iter"
 	"net"
 	"os"
-	"os/signal"
 	"regexp"
 	"runtime"
-	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-kit/log/level"
@@ -45,7 +41,7 @@ func newRegistry() *prometheus.Registry {
 // setRuntime bounds the memory and the threads of the process as its container
 // is bounded.
 func setRuntime(f *flags, l *logging) {
-	if !f.autoGomaxprocs {
+	if !f.autoGomaxprocs && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.NumCPU()) // Go itself heeds the quota by default.
 	}
 	if !f.autoGomemlimit {
@@ -57,25 +53,6 @@ func setRuntime(f *flags, l *logging) {
 		memlimit.WithLogger(l.library.With("component", "automemlimit")),
 	); err != nil {
 		level.Warn(l.logger).Log("msg", "GOMEMLIMIT is not set; the process may take more memory than its container has", "err", err)
-	}
-}
-
-// hangups yields each SIGHUP until ctx is done.
-func hangups(ctx context.Context) iter.Seq[os.Signal] {
-	return func(yield func(os.Signal) bool) {
-		c := make(chan os.Signal, 1)
-		signal.Notify(c, syscall.SIGHUP)
-		defer signal.Stop(c)
-		for {
-			select {
-			case s := <-c:
-				if !yield(s) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
 	}
 }
 
