@@ -215,6 +215,11 @@ func (a *Agent) closeSinks(ctx context.Context) error {
 
 // Ready is nil when targets are being scraped into an open log, else the reason.
 func (a *Agent) Ready() error {
+	select {
+	case <-a.stopping:
+		return errStopping
+	default:
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {

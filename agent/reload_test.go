@@ -173,8 +173,9 @@ func TestReloadWithAnUnusableDestinationChangesNothing(t *testing.T) {
 	write(t, a.file, strings.Replace(text, "remote_write:\n",
 		"remote_write:\n  - url: https://127.0.0.1:1/write\n    tls_config: {ca_file: ca.pem}\n", 1))
 	err := a.Reload(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "https://127.0.0.1:1/write") {
-		t.Fatalf("Reload returned %v, want an error that names the destination", err)
+	var bad *BadConfigError
+	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "torchbearer.yaml:4: remote_write[0]") {
+		t.Fatalf("Reload returned %v, want a bad config that names the destination", err)
 	}
 	count := len(rc.Values("scrapes_served", "app"))
 	until(t, "samples go on to arrive", func() bool { return len(rc.Values("scrapes_served", "app")) > count+2 })

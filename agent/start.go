@@ -36,7 +36,8 @@ func (a *Agent) loadFirst() error {
 		a.running, storeErr = config.Parse(kept, opts)
 	}
 	if storeErr != nil {
-		logConfigError(a.logger, "config refused, and the last good one cannot be used", err)
+		logConfigError(a.logger, "config refused", err)
+		logConfigError(a.logger, "the last good config cannot be used either; remove "+a.store.path()+" if it is damaged", storeErr)
 		return &BadConfigError{errors.Join(err, fmt.Errorf("the last good config cannot be used either: %w", storeErr))}
 	}
 	a.first, a.trouble, a.lastGood = kept, err, true

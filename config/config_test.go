@@ -3,8 +3,10 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -127,5 +129,47 @@ func TestNoRequiredLabels(t *testing.T) {
 	cfg := parse(t, "remote_write: [{url: \"https://a\"}]\n", Options{RequiredLabels: []string{""}})
 	if len(cfg.MandatoryLabels()) != 0 || len(cfg.Hints) != 2 {
 		t.Errorf("got labels %v, hints:\n%v", cfg.MandatoryLabels(), cfg.Hints)
+	}
+}
+
+func TestCertificatesThatAreNoneAreRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := func(tls string) string {
+		return "global: {external_labels: {clustername: a, environment: b}}\nremote_write:\n- url: https://c/w\n  tls_config: " + tls + "\n"
+	}
+	for _, tls := range []string{"{ca_file: " + file + "}", "{ca: garbage}", "{cert: garbage, key: garbage}"} {
+		src := &Source{Main: File{"/etc/c.yaml", text(tls)}}
+		_, err := Parse(src, required())
+		if err == nil || !strings.HasPrefix(err.Error(), "/etc/c.yaml:3: remote_write[0]: no HTTP client can be made") {
+			t.Errorf("%s: got %v", tls, err)
+		}
+		opts := required()
+		opts.SkipFileReferences = true
+		if _, err := Parse(src, opts); err != nil {
+			t.Errorf("%s, not asked for: %v", tls, err)
+		}
+	}
+}
+
+func TestVariablesInTheUserOfAURL(t *testing.T) {
+	t.Setenv("TB_GOOD", "user:pass")
+	t.Setenv("TB_BAD", "pa/ss")
+	text := func(name string) string {
+		return "global: {external_labels: {clustername: a, environment: b}}\nremote_write: [{url: 'https://${" + name + "}@c/w'}]\n"
+	}
+	cfg := parse(t, text("TB_GOOD"), required())
+	if got := cfg.Prometheus.RemoteWriteConfigs[0].URL.User.String(); got != "user:pass" {
+		t.Errorf("the user is %s", got)
+	}
+	_, err := Parse(&Source{Main: File{"/c.yaml", text("TB_BAD")}}, required())
+	if err == nil || !strings.Contains(err.Error(), "TB_BAD holds a character") || strings.Contains(err.Error(), "pa/ss") {
+		t.Errorf("got %v", err)
+	}
+	_, err = Parse(&Source{Main: File{"/c.yaml", strings.Replace(text("TB_UNSET"), "environment: b", "environment: '${TB_UNSET_TOO}'", 1)}}, required())
+	if err == nil || !strings.Contains(err.Error(), "TB_UNSET_TOO, which is unset or empty") {
+		t.Errorf("got %v", err)
 	}
 }

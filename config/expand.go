@@ -10,6 +10,18 @@ import (
 	"strings"
 )
 
+// unsetVariable stands for a variable without a usable value, so that the rest of the setting can be checked.
+const unsetVariable = "unset.invalid"
+
+// userinfoOf says whether a URL has a user.
+func userinfoOf(text string) bool {
+	_, rest, found := strings.Cut(text, "//")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return found && strings.Contains(rest, "@")
+}
+
 // expandVariables replaces ${NAME} where a value is a URL or a selector of Kubernetes, and nowhere else: elsewhere,
 // as in the replacement of a relabel rule, ${1} has a meaning of its own.
 func (c *checker) expandVariables(doc *document) {
@@ -43,6 +55,7 @@ func isItemOf(n *node, name string) bool {
 func (c *checker) expand(f field) {
 	reference := regexp.MustCompile(`\$?\$\{[^}]*\}?`)
 	name := regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
+	hasUser := userinfoOf(reference.ReplaceAllString(f.value.value, "x"))
 	f.value.value = reference.ReplaceAllStringFunc(f.value.value, func(ref string) string {
 		if strings.HasPrefix(ref, "$$") {
 			return ref[1:]
@@ -55,7 +68,12 @@ func (c *checker) expand(f field) {
 		value, ok := os.LookupEnv(m[1])
 		if !ok {
 			c.refuse(f.name, fmt.Sprintf("%s: the environment variable %s is not set", f.value.path(), m[1]), "set it for the agent, or write the value")
-			return "unset"
+			return unsetVariable
+		}
+		if hasUser && strings.ContainsAny(value, "/?#@ ") {
+			c.refuse(f.name, fmt.Sprintf("%s: the environment variable %s holds a character that ends the user and password of a URL", f.value.path(), m[1]),
+				"use basic_auth with password_file, or write it percent-encoded")
+			return unsetVariable
 		}
 		return value
 	})

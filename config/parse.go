@@ -25,6 +25,9 @@ func Parse(src *Source, opts Options) (*Config, error) {
 		return nil, c.violations(c.errs)
 	}
 	prom.SetDirectory(c.main.dir())
+	if c.clients(prom); len(c.errs) > 0 {
+		return nil, c.violations(c.errs)
+	}
 	return &Config{Prometheus: prom, Agent: c.agent, Hints: c.violations(c.hints), hash: c.hash(src)}, nil
 }
 

@@ -19,6 +19,7 @@ func (c *Config) String() string {
 		return "# the running config cannot be shown\n"
 	}
 	root := top.Content[0]
+	drop(root, "storage", "otlp") // Defaults of a server.
 	redact(root, "", false)
 	var agent yaml.Node
 	if err := agent.Encode(c.Agent); err == nil {
@@ -29,6 +30,17 @@ func (c *Config) String() string {
 		return "# the running config cannot be shown\n"
 	}
 	return string(text)
+}
+
+// drop removes fields from a mapping.
+func drop(n *yaml.Node, names ...string) {
+	for i := 0; i+1 < len(n.Content); {
+		if slices.Contains(names, n.Content[i].Value) {
+			n.Content = slices.Delete(n.Content, i, i+2)
+		} else {
+			i += 2
+		}
+	}
 }
 
 // redact replaces the secrets at and below n, which stands under a field with the given name. Everything below a field

@@ -133,6 +133,10 @@ func readFile(path string) (string, *Violation) {
 }
 
 func readLimited(path string) ([]byte, error) {
+	// Opening a pipe waits for somebody to write into it.
+	if info, err := os.Stat(path); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -154,7 +158,10 @@ func readLimited(path string) ([]byte, error) {
 	return content, err
 }
 
-var errIsDir = errors.New("is a directory")
+var (
+	errIsDir      = errors.New("is a directory")
+	errNotRegular = errors.New("is a pipe or a device")
+)
 
 // tooLargeError is the size in bytes of a file that is not read.
 type tooLargeError int64
@@ -171,6 +178,8 @@ func explainOpen(err error) (problem, remedy string) {
 		return err.Error(), "check that it is the right file, or spread the jobs over scrape_config_files"
 	case errors.Is(err, errIsDir):
 		return "it is a directory, not a file", "name a file in it"
+	case errors.Is(err, errNotRegular):
+		return "it is a pipe or a device, not a file", "write the config into a file"
 	case errors.Is(err, fs.ErrNotExist):
 		return "the file does not exist", "create it, or correct the path"
 	case errors.Is(err, fs.ErrPermission):

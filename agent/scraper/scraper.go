@@ -41,8 +41,10 @@ type Options struct {
 	Registry prometheus.Registerer
 	Sink     storage.AppendableV2 // where samples go
 
-	// BodySizeLimit is for jobs whose config has none; 0 is no limit.
-	BodySizeLimit           units.Base2Bytes
+	// Limits for jobs whose config has none; 0 is no limit.
+	BodySizeLimit units.Base2Bytes // of an answer, uncompressed
+	LabelLimit    uint             // labels of a sample
+
 	DiscoveryReloadInterval time.Duration // 0 is 5 s
 
 	ParseStartTimestamps      bool
@@ -57,6 +59,7 @@ type Scraper struct {
 	manager       *scrape.Manager
 	guard         *guard
 	bodySizeLimit units.Base2Bytes
+	labelLimit    uint
 
 	mu     sync.Mutex // guards the fields below
 	jobs   int
@@ -68,6 +71,7 @@ func New(opts Options) (*Scraper, error) {
 	s := &Scraper{
 		guard:         newGuard(opts.Sink, opts.Registry),
 		bodySizeLimit: opts.BodySizeLimit,
+		labelLimit:    opts.LabelLimit,
 	}
 	var err error
 	s.manager, err = scrape.NewManager(&scrape.Options{
@@ -149,7 +153,7 @@ func checkClients(jobs []*promconfig.ScrapeConfig) error {
 }
 
 // effective is a copy of the Prometheus config in which each job writes its
-// name into a label of its targets that ends with them, and has a body limit.
+// name into a label of its targets that ends with them, and has limits.
 func (s *Scraper) effective(cfg *config.Config) *promconfig.Config {
 	effective := *cfg.Prometheus
 	effective.ScrapeConfigs = make([]*promconfig.ScrapeConfig, 0, len(cfg.Prometheus.ScrapeConfigs))
@@ -159,6 +163,9 @@ func (s *Scraper) effective(cfg *config.Config) *promconfig.Config {
 		job.RelabelConfigs = append(append(rules, job.RelabelConfigs...), markJob(job.JobName))
 		if job.BodySizeLimit == 0 {
 			job.BodySizeLimit = s.bodySizeLimit
+		}
+		if job.LabelLimit == 0 {
+			job.LabelLimit = s.labelLimit
 		}
 		effective.ScrapeConfigs = append(effective.ScrapeConfigs, &job)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"torchbearer/config"
 )
 
@@ -25,8 +27,8 @@ func (f *flags) check(stdout, stderr io.Writer) int {
 		if f.checkLint && len(cfg.Hints) > 0 {
 			code = exitUsage
 		}
-		fmt.Fprintf(stdout, "%s: good: %d scrape jobs, %d destinations, mandatory labels %v\n",
-			file, len(cfg.Prometheus.ScrapeConfigs), len(cfg.Prometheus.RemoteWriteConfigs), cfg.MandatoryLabels())
+		fmt.Fprintf(stdout, "%s: good; scrape jobs: %d, destinations: %d, mandatory labels: %s\n",
+			file, len(cfg.Prometheus.ScrapeConfigs), len(cfg.Prometheus.RemoteWriteConfigs), labels.New(cfg.MandatoryLabels()...))
 	}
 	return code
 }

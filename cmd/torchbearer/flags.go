@@ -58,6 +58,7 @@ type flags struct {
 	timestampTolerance time.Duration
 	discoveryInterval  model.Duration
 	bodySizeLimit      units.Base2Bytes
+	labelLimit         uint
 
 	featureNames []string
 	features     features
@@ -114,7 +115,7 @@ func (f *flags) configFlags(app *kingpin.Application) {
 	app.Flag("config.auto-reload", "Reload when the configuration file, or one of its scrape_config_files, has changed.").
 		Default("true").BoolVar(&f.autoReload)
 	app.Flag("config.auto-reload-interval", "How often to look whether the configuration has changed.").
-		Default("30s").SetValue(&f.autoReloadInterval)
+		Default("30s").SetValue(&named{"--config.auto-reload-interval", &f.autoReloadInterval})
 	app.Flag("config.ignore-server-sections", "Ignore sections that are for a Prometheus server (alerting, rule_files, remote_read, storage.tsdb) with a warning each, instead of refusing the configuration.").
 		BoolVar(&f.ignoreServerSections)
 	app.Flag("labels.required", "Comma separated external labels that a configuration must set, and that no target can change. agent.required_labels in the configuration file replaces it.").
@@ -129,13 +130,13 @@ func (f *flags) storageFlags(app *kingpin.Application) {
 	app.Flag("storage.agent.wal-compression-type", "Compression algorithm of the log: snappy or zstd.").
 		Default(compression.Snappy).SetValue(&choice{&f.walCompressionType, "--storage.agent.wal-compression-type", []string{compression.Snappy, compression.Zstd}})
 	app.Flag("storage.agent.wal-segment-size", "Size at which to split the files of the log. Example: 100MB").
-		Hidden().PlaceHolder("<bytes>").BytesVar(&f.walSegmentSize)
+		Hidden().PlaceHolder("<bytes>").SetValue(&named{"--storage.agent.wal-segment-size", &size{&f.walSegmentSize}})
 	app.Flag("storage.agent.wal-truncate-frequency", "How often to remove what is old from the log.").
-		Hidden().PlaceHolder("<duration>").SetValue(&f.truncateFrequency)
+		Hidden().PlaceHolder("<duration>").SetValue(&named{"--storage.agent.wal-truncate-frequency", &f.truncateFrequency})
 	app.Flag("storage.agent.retention.min-time", "Minimum age of samples before they may be removed from the log.").
-		Default("5m").SetValue(&f.minTime)
+		Default("5m").SetValue(&named{"--storage.agent.retention.min-time", &f.minTime})
 	app.Flag("storage.agent.retention.max-time", "Maximum age of samples before they must be removed from the log.").
-		Default("4h").SetValue(&f.maxTime)
+		Default("4h").SetValue(&named{"--storage.agent.retention.max-time", &f.maxTime})
 	app.Flag("storage.agent.no-lockfile", "Do not lock the data directory.").
 		BoolVar(&f.noLockfile)
 	app.Flag("storage.agent.checkpoint-from-in-memory-series", "Use only in-memory series data when building a checkpoint.").
@@ -143,7 +144,7 @@ func (f *flags) storageFlags(app *kingpin.Application) {
 	app.Flag("storage.agent.checkpoint-batch-size", "Series in one record of a checkpoint. Has no effect without --storage.agent.checkpoint-from-in-memory-series.").
 		Default("1000").IntVar(&f.checkpointBatch)
 	app.Flag("storage.remote.flush-deadline", "How long a stop may take in all, and how long a reload may take to flush each destination that changed.").
-		Default("5s").SetValue(&f.flushDeadline)
+		Default("5s").SetValue(&named{"--storage.remote.flush-deadline", &f.flushDeadline})
 }
 
 func (f *flags) webFlags(app *kingpin.Application) {
@@ -160,20 +161,22 @@ func (f *flags) webFlags(app *kingpin.Application) {
 	app.Flag("web.route-prefix", "Prefix of all routes. Defaults to the path of --web.external-url.").
 		PlaceHolder("<path>").StringVar(&f.routePrefix)
 	app.Flag("web.read-timeout", "Maximum duration of reading a request, and of an idle connection.").
-		Default("5m").SetValue(&f.readTimeout)
+		Default("5m").SetValue(&named{"--web.read-timeout", &f.readTimeout})
 	app.Flag("web.max-connections", "Maximum number of simultaneous connections across all listeners.").
 		Default("512").IntVar(&f.maxConnections)
 }
 
 func (f *flags) scrapeFlags(app *kingpin.Application) {
 	app.Flag("scrape.body-size-limit", "body_size_limit of jobs whose configuration has none: a longer answer, uncompressed, fails the scrape. 0 is no limit.").
-		Default("64MiB").BytesVar(&f.bodySizeLimit)
+		Default("15MiB").SetValue(&named{"--scrape.body-size-limit", &size{&f.bodySizeLimit}})
+	app.Flag("scrape.label-limit", "label_limit of jobs whose configuration has none: a sample with more labels fails the scrape. 0 is no limit.").
+		Default("1000").UintVar(&f.labelLimit)
 	app.Flag("scrape.adjust-timestamps", "Adjust scrape timestamps by up to scrape.timestamp-tolerance to align them to the intended schedule.").
 		Hidden().Default("true").BoolVar(&f.adjustTimestamps)
 	app.Flag("scrape.timestamp-tolerance", "See scrape.adjust-timestamps.").
 		Hidden().Default("2ms").DurationVar(&f.timestampTolerance)
 	app.Flag("scrape.discovery-reload-interval", "How often changed targets are taken up.").
-		Hidden().Default("5s").SetValue(&f.discoveryInterval)
+		Hidden().Default("5s").SetValue(&named{"--scrape.discovery-reload-interval", &f.discoveryInterval})
 }
 
 func (f *flags) processFlags(app *kingpin.Application) {

@@ -57,7 +57,9 @@ func TestBadUsageIsOneLineAndExitCode2(t *testing.T) {
 		{"--log.level=loud", `--log.level must be one of debug, info, warn, error, not "loud"`},
 		{"--storage.agent.wal-compression-type=gzip", "--storage.agent.wal-compression-type must be one of snappy, zstd"},
 		{"--storage.remote.flush-deadline=0s", "must be greater than 0"},
-		{"--storage.remote.flush-deadline=soon", "soon"},
+		{"--storage.remote.flush-deadline=soon", `--storage.remote.flush-deadline: not a valid duration string: "soon"`},
+		{"--scrape.body-size-limit=much", `--scrape.body-size-limit: "much" is no size`},
+		{"--storage.agent.wal-segment-size=10B", "between 10MB and 256MB"},
 		{"--auto-gomemlimit.ratio=2", "at most 1"},
 		{"--web.max-connections=0", "must be greater than 0"},
 		{"--config.auto-reload-interval=0s", "--no-config.auto-reload"},
@@ -100,7 +102,7 @@ func TestCheckConfig(t *testing.T) {
 	bad := file("bad.yaml", strings.Replace(goodConfig, "environment: prod", "environment: '${TORCHBEARER_UNSET}'", 1)+"bogus: 1\n")
 
 	code, stdout, stderr := program("check", "config", good)
-	if code != exitClean || !strings.Contains(stdout, "good.yaml: good: 1 scrape jobs, 1 destinations") {
+	if code != exitClean || !strings.Contains(stdout, `good.yaml: good; scrape jobs: 1, destinations: 1, mandatory labels: {clustername="aks-1", environment="prod"}`) {
 		t.Errorf("a good file: %d %q %q", code, stdout, stderr)
 	}
 	code, stdout, stderr = program("check", "config", good, bad, filepath.Join(dir, "none.yaml"))

@@ -67,6 +67,7 @@ func (f *flags) agentOptions(l *logging, registry *prometheus.Registry) agent.Op
 		},
 		Scraper: scraper.Options{
 			BodySizeLimit:             f.bodySizeLimit,
+			LabelLimit:                f.labelLimit,
 			DiscoveryReloadInterval:   time.Duration(f.discoveryInterval),
 			ParseStartTimestamps:      f.features.has("st-storage") || f.features.has("created-timestamp-zero-ingestion"),
 			SynthesizeStartTimestamps: f.features.has("st-synthesis"),
