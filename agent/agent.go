@@ -139,7 +139,7 @@ func New(opts Options) (_ *Agent, err error) {
 func (a *Agent) Run(ctx context.Context) error {
 	if opened, err := a.open(ctx); !opened {
 		close(a.stopping)
-		return errors.Join(err, a.Close())
+		return errors.Join(err, a.closeSinks(context.WithoutCancel(ctx)))
 	}
 	work, stop := context.WithCancel(ctx)
 	defer stop()

@@ -105,7 +105,7 @@ func (c *checker) serverSections() {
 		if section.empty() {
 			return
 		}
-		problem := fmt.Sprintf("section %q is for a Prometheus server; an agent has no use for it", shown)
+		problem := fmt.Sprintf("section %q is for a Prometheus server; torchbearer has no use for it", shown)
 		if c.opts.IgnoreServerSections {
 			c.hint(section, line, problem+" and ignores it", "remove it when you can")
 			return

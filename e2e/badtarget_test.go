@@ -63,7 +63,7 @@ func garbage() string {
 func manyLabels(n int) string {
 	b := []byte("app{l0=\"\"")
 	for i := range n {
-		b = fmt.Appendf(b, ",l%d=\"%d\"", i+1, i)
+		b = fmt.Appendf(b, ",l%d=\"1\"", i+1)
 	}
 	return string(append(b, "} 1\n"...))
 }
@@ -125,10 +125,12 @@ func TestBadAnswers(t *testing.T) {
 	u.finish(t, 1200<<20)
 }
 
-// TestManyLabelsWithoutLimit: the config sets no limit and a target shows a million labels.
+// TestManyLabelsWithoutLimit: the config sets no limit and a target shows a million labels; the agent's own limit is
+// heeded.
 func TestManyLabelsWithoutLimit(t *testing.T) {
 	t.Parallel()
 	u := startUndisturbed(t, job("many-labels", []string{startTarget(t, exposes(plain, manyLabels(1_000_000)))}))
+	u.wantDown(t, "many-labels", "label_limit exceeded")
 	u.finish(t, 900<<20)
 }
 
@@ -139,8 +141,29 @@ func TestEndlessBody(t *testing.T) {
 		job("limited", []string{endlessTarget}, "body_size_limit: 10MB"),
 		job("unlimited", []string{endlessTarget}))
 	u.wantDown(t, "limited", "body size limit exceeded")
-	u.wantDown(t, "unlimited", "")
+	u.wantDown(t, "unlimited", "body size limit exceeded")
 	u.finish(t, 900<<20)
+}
+
+// TestHugeLabel: a label of 16 MiB ends a process that links Prometheus's labels, before any limit on labels counts. It
+// comes as a small gzip body.
+func TestHugeLabel(t *testing.T) {
+	t.Parallel()
+	var small bytes.Buffer
+	z := gzip.NewWriter(&small)
+	if _, err := fmt.Fprintf(z, "huge{a=%q} 1\n", strings.Repeat("v", 17_000_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u := startUndisturbed(t, job("huge", []string{startTarget(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", plain)
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(small.Bytes()) // The agent may break it off.
+	}))}))
+	u.wantDown(t, "huge", "body size limit exceeded")
+	u.finish(t, 500<<20)
 }
 
 func TestGzipBomb(t *testing.T) {
@@ -153,7 +176,7 @@ func TestGzipBomb(t *testing.T) {
 		})
 	}
 	f("with a limit", "body size limit exceeded", 500<<20, "body_size_limit: 10MB")
-	f("without a limit", "", 900<<20)
+	f("without a limit", "body size limit exceeded", 500<<20)
 }
 
 // TestBadSamples: of a series that comes twice in one scrape, and of times of the year 3000, nothing harmful leaves,

@@ -143,7 +143,7 @@ func (f *flags) storageFlags(app *kingpin.Application) {
 		BoolVar(&f.checkpointInMemory)
 	app.Flag("storage.agent.checkpoint-batch-size", "Series in one record of a checkpoint. Has no effect without --storage.agent.checkpoint-from-in-memory-series.").
 		Default("1000").IntVar(&f.checkpointBatch)
-	app.Flag("storage.remote.flush-deadline", "How long a stop may take in all, and how long a reload may take to flush each destination that changed.").
+	app.Flag("storage.remote.flush-deadline", "How long a stop may take to end scrapes and to send what is logged, and how long a reload may take to flush each destination that changed.").
 		Default("5s").SetValue(&named{"--storage.remote.flush-deadline", &f.flushDeadline})
 }
 
@@ -167,7 +167,7 @@ func (f *flags) webFlags(app *kingpin.Application) {
 }
 
 func (f *flags) scrapeFlags(app *kingpin.Application) {
-	app.Flag("scrape.body-size-limit", "body_size_limit of jobs whose configuration has none: a longer answer, uncompressed, fails the scrape. 0 is no limit.").
+	app.Flag("scrape.body-size-limit", "body_size_limit of jobs whose configuration has none: a longer answer, uncompressed, fails the scrape. 0 is no limit, but one label of 16 MiB ends the process.").
 		Default("15MiB").SetValue(&named{"--scrape.body-size-limit", &size{&f.bodySizeLimit}})
 	app.Flag("scrape.label-limit", "label_limit of jobs whose configuration has none: a sample with more labels fails the scrape. 0 is no limit.").
 		Default("1000").UintVar(&f.labelLimit)
