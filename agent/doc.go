@@ -10,7 +10,8 @@
 //
 // New builds the sink first: shipper, wal, scraper, targets. Apply goes the
 // same way, so that a destination stands before the first sample is logged and
-// a job's rules before its targets. Run stops at the source, so that nothing is
+// a job's rules before its targets. Run opens the log, which may take long when
+// it is large; HTTP and signals are answered meanwhile. Run stops at the source, so that nothing is
 // written into what is closed: targets, scraper, wal, shipper; the shipper,
 // being last, sends what the log still holds, and all of it together takes at
 // most the flush deadline.

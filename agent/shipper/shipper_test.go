@@ -155,7 +155,7 @@ func TestCommitsNeverWaitForAReloadThatWaitsForAReceiver(t *testing.T) {
 	for i := range 200 {
 		start := time.Now()
 		p.commit(t, begin.Add(time.Duration(i+1)*time.Second), 10)
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 2*time.Second {
 			t.Fatalf("commit %d took %s during a reload", i, took)
 		}
 	}
@@ -184,7 +184,7 @@ func TestCloseGivesUpAtTheDeadlineAndSaysWhatIsLost(t *testing.T) {
 	p.commit(t, time.Now().Add(time.Minute), 10)
 	begin := time.Now()
 	err := p.close(t)
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > 4*time.Second {
 		t.Errorf("Close took %s with a flush deadline of 500ms", took)
 	}
 	if err != nil && !errors.Is(err, ErrDeadline) {
