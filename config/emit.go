@@ -72,7 +72,7 @@ func (e *emitted) line(p place, depth int, head string) {
 // quotes all the rest.
 func scalarText(n *node) string {
 	text := n.value
-	if !n.plain || n.tag == "!!str" || strings.ContainsFunc(text, meansText) || strings.HasSuffix(text, ":") || strings.Contains(text, ": ") {
+	if !n.plain || n.tag == "!!str" || text == "-" || strings.ContainsFunc(text, meansText) || strings.HasSuffix(text, ":") || strings.Contains(text, ": ") {
 		text = strconv.QuoteToASCII(text)
 	}
 	if n.tag != "" {

@@ -84,7 +84,7 @@ func (l *Log) Open() error {
 	if err := checkWritable(l.opts.Dir); err != nil {
 		return err
 	}
-	db, err := agent.Open(l.opts.Library, l.opts.Registry, l.opts.Sent, l.opts.Dir, l.opts.library())
+	db, err := agent.Open(l.opts.Library, l.opts.Registry, l.opts.Sent, l.opts.Dir, l.opts.db())
 	if err != nil {
 		return openError(l.opts.Dir, err)
 	}
@@ -92,7 +92,7 @@ func (l *Log) Open() error {
 	return nil
 }
 
-func (o *Options) library() *agent.Options {
+func (o *Options) db() *agent.Options {
 	opts := agent.DefaultOptions()
 	opts.WALCompression = o.Compression
 	opts.WALSegmentSize = o.SegmentSize

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"torchbearer/config"
 )
 
 // pprofRoutes are the profiles of the running process. They cost time and show memory, so they are for those who are on
@@ -46,7 +48,7 @@ func isLoopback(remote string) bool {
 func cmdline(w http.ResponseWriter, _ *http.Request) {
 	args := make([]string, 0, len(os.Args))
 	for _, arg := range os.Args {
-		args = append(args, hidePasswords(arg))
+		args = append(args, config.HideSecrets(arg))
 	}
 	writeText(w, http.StatusOK, strings.Join(args, "\x00"))
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/common/version"
+
+	"torchbearer/config"
 )
 
 // The JSON below /api/v1/status is Prometheus's, field by field: tools read it.
@@ -106,4 +108,13 @@ func (i *runtimeInfo) take(name string, gauge, counter float64) {
 	case "prometheus_config_last_reload_success_timestamp_seconds":
 		i.LastConfigTime = time.Unix(int64(gauge), 0).UTC()
 	}
+}
+
+// hideFlags copies flags with what is secret in the URLs among them hidden.
+func hideFlags(flags map[string]string) map[string]string {
+	shown := make(map[string]string, len(flags))
+	for name, value := range flags {
+		shown[name] = config.HideSecrets(value)
+	}
+	return shown
 }

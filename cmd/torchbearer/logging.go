@@ -21,9 +21,9 @@ import (
 // logging is one log, in two tongues: go-kit/log for our own code, slog onto
 // the same for Prometheus's libraries.
 type logging struct {
-	logger  log.Logger
-	library *slog.Logger
-	level   *slog.LevelVar
+	logger log.Logger
+	slog   *slog.Logger
+	level  *slog.LevelVar
 }
 
 // newLogging writes lines of the format, logfmt or json, from the level on.
@@ -43,7 +43,7 @@ func newLogging(w io.Writer, levelName, format string) (*logging, error) {
 		next:  log.With(base, "time", log.TimestampFormat(time.Now, time.RFC3339Nano)),
 		level: l.level,
 	}
-	l.library = slog.New(sloggokit.NewGoKitHandler(base, l.level))
+	l.slog = slog.New(sloggokit.NewGoKitHandler(base, l.level))
 	return l, nil
 }
 
@@ -59,7 +59,7 @@ func (l *logging) setLevel(name string) error {
 
 // takeOverKlog sends the lines of client-go here.
 func (l *logging) takeOverKlog() {
-	klog.SetSlogLogger(l.library.With("component", "k8s_client_runtime"))
+	klog.SetSlogLogger(l.slog.With("component", "k8s_client_runtime"))
 }
 
 // leveled drops lines below a level that may change; the filter of go-kit/log

@@ -22,9 +22,9 @@ func TestBothTonguesGoIntoOneLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = level.Info(l.logger).Log("msg", "ours", "n", 1)
-		l.library.With("component", "scraper").Warn("theirs", "err", errors.New("broken"))
+		l.slog.With("component", "scraper").Warn("theirs", "err", errors.New("broken"))
 		_ = level.Debug(l.logger).Log("msg", "quiet")
-		l.library.Debug("quiet")
+		l.slog.Debug("quiet")
 		lines := strings.Split(strings.TrimSpace(buf.String()), "\n")
 		if len(lines) != 2 {
 			t.Fatalf("%s: got %q, want two lines", format, lines)
@@ -49,7 +49,7 @@ func TestBothTonguesGoIntoOneLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = level.Debug(l.logger).Log("msg", "heard")
-		l.library.Debug("heard")
+		l.slog.Debug("heard")
 		if strings.Count(buf.String(), "heard") != 2 {
 			t.Errorf("after the level changed: %q", buf.String())
 		}

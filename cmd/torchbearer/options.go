@@ -46,7 +46,7 @@ func (f *flags) agentOptions(l *logging, registry *prometheus.Registry) agent.Op
 
 	opts := agent.Options{
 		Logger:        l.logger,
-		Library:       l.library,
+		Library:       l.slog,
 		Registry:      registry,
 		ConfigFile:    f.configFile,
 		Config:        f.configOptions(),
@@ -89,7 +89,7 @@ func (f *flags) webOptions(l *logging, registry *prometheus.Registry, a *agent.A
 	external, prefix, _ := f.urls() // Parsed before, by validate.
 	return web.Options{
 		Logger:           log.With(l.logger, "component", "web"),
-		Library:          l.library.With("component", "web"),
+		Library:          l.slog.With("component", "web"),
 		Listeners:        listeners,
 		Registry:         registry,
 		Agent:            a,

@@ -50,7 +50,7 @@ func setRuntime(f *flags, l *logging) {
 	if _, err := memlimit.Set(
 		memlimit.WithRatio(f.gomemlimitRatio),
 		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)),
-		memlimit.WithLogger(l.library.With("component", "automemlimit")),
+		memlimit.WithLogger(l.slog.With("component", "automemlimit")),
 	); err != nil {
 		level.Warn(l.logger).Log("msg", "GOMEMLIMIT is not set; the process may take more memory than its container has", "err", err)
 	}
