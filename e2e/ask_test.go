@@ -45,7 +45,7 @@ func (a *agent) metric(ctx context.Context, name string) (float64, error) {
 // wantMetric waits until a metric has this value.
 func (a *agent) wantMetric(t *testing.T, name string, want float64) {
 	t.Helper()
-	a.until(t, 10*time.Second, "the metric has its value", func(ctx context.Context) error {
+	a.until(t, 30*time.Second, "the metric has its value", func(ctx context.Context) error {
 		got, err := a.metric(ctx, name)
 		if err == nil && math.Abs(got-want) > 1e-9 {
 			err = fmt.Errorf("%s is %v, want %v", name, got, want)
@@ -78,7 +78,7 @@ func (a *agent) targets(ctx context.Context) (targets, error) {
 // wantDown waits until the only target of the job is down for this reason.
 func (a *agent) wantDown(t *testing.T, jobName, reason string) {
 	t.Helper()
-	a.until(t, 15*time.Second, "job "+jobName+" is down for its reason", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "job "+jobName+" is down for its reason", func(ctx context.Context) error {
 		all, err := a.targets(ctx)
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (a *agent) wantDown(t *testing.T, jobName, reason string) {
 func wantArrives(t *testing.T, a *agent, dest *receiver.Receiver, pairs ...string) []receiver.Series {
 	t.Helper()
 	var found []receiver.Series
-	a.until(t, 15*time.Second, "series "+strings.Join(pairs, " ")+" arrives", func(context.Context) error {
+	a.until(t, 60*time.Second, "series "+strings.Join(pairs, " ")+" arrives", func(context.Context) error {
 		if found = dest.Match(pairs...); len(found) == 0 {
 			return fmt.Errorf("it has not come; %d samples of other series have", dest.Total())
 		}
@@ -134,7 +134,7 @@ func wantQuery(t *testing.T, a *agent, central, expression string, want float64)
 func wantUp(t *testing.T, a *agent, dest *receiver.Receiver, jobNames ...string) {
 	t.Helper()
 	for _, name := range jobNames {
-		a.until(t, 15*time.Second, "job "+name+" is up", func(context.Context) error {
+		a.until(t, 60*time.Second, "job "+name+" is up", func(context.Context) error {
 			for _, s := range dest.Match("__name__", "up", "job", name) {
 				values := s.Values()
 				if len(values) > 0 && values[len(values)-1] == 1 {

@@ -50,7 +50,7 @@ func TestDelivery(t *testing.T) {
 func pause(t *testing.T, a *agent, fleet *load.Fleet, interval time.Duration) {
 	t.Helper()
 	fleet.Pause()
-	a.until(t, 3*interval+10*time.Second, "the load stands still", func(context.Context) error { return fleet.Settled() })
+	a.until(t, 3*interval+30*time.Second, "the load stands still", func(context.Context) error { return fleet.Settled() })
 }
 
 // stop ends the agent with SIGTERM; it has to leave with 0.

@@ -83,7 +83,7 @@ func TestExemplars(t *testing.T) {
 
 func wantExemplar(t *testing.T, a *agent, central, jobName string) {
 	t.Helper()
-	a.until(t, 15*time.Second, "the central has the exemplar", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "the central has the exemplar", func(ctx context.Context) error {
 		var found []struct {
 			SeriesLabels map[string]string `json:"seriesLabels"`
 			Exemplars    []struct {
@@ -116,7 +116,7 @@ func TestMetadataByFamily(t *testing.T) {
 	target := startTarget(t, feel())
 	a := startAgent(t, global(time.Second)+
 		remoteWrite(dest.URL(), messageV1, soon, "metadata_config: {send: true, send_interval: 200ms}")+jobs(job("feel", []string{target})))
-	a.until(t, 15*time.Second, "the metadata arrives", func(context.Context) error {
+	a.until(t, 60*time.Second, "the metadata arrives", func(context.Context) error {
 		for name, m := range dest.Families() {
 			if strings.HasPrefix(name, "feel") && m.Type == "counter" && m.Help == "A counter with an exemplar." {
 				return nil

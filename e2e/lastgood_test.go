@@ -32,7 +32,7 @@ func TestLastGoodConfig(t *testing.T) {
 
 	before := dest.Total()
 	second := runAgent(t, first.dir, broken(dest), "--config.auto-reload-interval=1s")
-	second.until(t, 15*time.Second, "it works on the last good config", func(ctx context.Context) error {
+	second.until(t, 60*time.Second, "it works on the last good config", func(ctx context.Context) error {
 		status, body, err := process.Get(ctx, second.url+"/-/ready")
 		if err != nil {
 			return err

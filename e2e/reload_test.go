@@ -68,7 +68,7 @@ func (r *reloading) scraped(n int) {
 // pools waits until the jobs are these, in any order.
 func (r *reloading) pools(want ...string) {
 	r.t.Helper()
-	r.until(r.t, 10*time.Second, "the config is in force", func(ctx context.Context) error {
+	r.until(r.t, 30*time.Second, "the config is in force", func(ctx context.Context) error {
 		var data struct {
 			Pools []string `json:"scrapePools"`
 		}
@@ -272,7 +272,7 @@ func TestReloadOfDestination(t *testing.T) {
 		apply(strings.Replace(r.without(), "scrape_configs:\n", second+"scrape_configs:\n", 1))
 		before := other.Total()
 		r.scraped(2)
-		r.until(t, 10*time.Second, "the changed destination gets samples", func(context.Context) error {
+		r.until(t, 30*time.Second, "the changed destination gets samples", func(context.Context) error {
 			return atLeast("samples", other.Total(), before+1)
 		})
 	}

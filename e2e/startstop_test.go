@@ -139,7 +139,7 @@ func TestStop(t *testing.T) {
 			}))
 			a := startAgent(t, global(time.Second)+remoteWrite(url(t), soon)+jobs(job("app", []string{app})),
 				"--storage.remote.flush-deadline="+deadline.String())
-			a.until(t, 10*time.Second, "there is something to send", func(context.Context) error {
+			a.until(t, 30*time.Second, "there is something to send", func(context.Context) error {
 				return atLeast("scrapes", int(scrapes.Load()), 2)
 			})
 			begin := time.Now()
