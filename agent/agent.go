@@ -40,6 +40,7 @@ type Options struct {
 
 	WAL     wal.Options     // Dir and what else is not the same for all stages
 	Scraper scraper.Options // the same
+	Targets targets.Options // the same
 
 	// SetLogLevel is called with runtime.log_level of each config; nil ignores it.
 	SetLogLevel func(string)
@@ -115,13 +116,16 @@ func New(opts Options) (_ *Agent, err error) {
 	scraperOpts.Library = opts.Library.With("component", "scraper")
 	scraperOpts.Registry = opts.Registry
 	scraperOpts.Sink = a.wal
+	scraperOpts.Admit = func(job string) (done func(), ok bool) { return a.targets.Admit(job) }
 	if a.scraper, err = scraper.New(scraperOpts); err != nil {
 		return nil, err
 	}
-	if a.targets, err = targets.New(targets.Options{
-		Library:  opts.Library.With("component", "targets"),
-		Registry: opts.Registry,
-	}); err != nil {
+	targetsOpts := opts.Targets
+	targetsOpts.Logger = log.With(opts.Logger, "component", "targets")
+	targetsOpts.Library = opts.Library.With("component", "targets")
+	targetsOpts.Registry = opts.Registry
+	targetsOpts.HandOver = a.scraper.HandOver
+	if a.targets, err = targets.New(targetsOpts); err != nil {
 		return nil, err
 	}
 	a.stages = []stage{
@@ -139,6 +143,13 @@ func New(opts Options) (_ *Agent, err error) {
 func (a *Agent) Run(ctx context.Context) error {
 	if opened, err := a.open(ctx); !opened {
 		close(a.stopping)
+		return errors.Join(err, a.closeSinks(context.WithoutCancel(ctx)))
+	}
+	if err := a.targets.Locate(ctx); err != nil {
+		close(a.stopping)
+		if ctx.Err() != nil {
+			err = nil // A normal stop.
+		}
 		return errors.Join(err, a.closeSinks(context.WithoutCancel(ctx)))
 	}
 	work, stop := context.WithCancel(ctx)
@@ -259,6 +270,9 @@ func (a *Agent) Config() string {
 	a.mu.Unlock()
 	return text() // Takes long when the config is large.
 }
+
+// Scopes tells which jobs are scraped here, and who scrapes the others.
+func (a *Agent) Scopes() targets.Status { return a.targets.Status() }
 
 // Scrapes is the library's manager, which knows all targets.
 func (a *Agent) Scrapes() *scrape.Manager { return a.scraper.Manager() }

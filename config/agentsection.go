@@ -13,7 +13,8 @@ import (
 
 // agentSection reads the `agent:` section and takes it out of the tree.
 func (c *checker) agentSection() {
-	c.agent = Agent{Scopes: map[string]string{}}
+	c.agent = Agent{Scopes: map[string]Scope{}}
+	c.scopeNames = map[string]*node{}
 	root := c.main.root
 	section := root.get("agent")
 	line := root.lineOf("agent")
@@ -103,14 +104,12 @@ func (c *checker) readScopes(f field) {
 		return
 	}
 	for _, scope := range f.value.fields {
-		if !slices.Contains([]string{"node", "cluster", "every"}, scope.value.str()) {
+		if !slices.Contains([]Scope{ScopeNode, ScopeCluster, ScopeEvery}, Scope(scope.value.str())) {
 			c.refuse(scope.name, fmt.Sprintf("agent.scopes: %q is no scope for job %q", scope.value.value, scope.name.value), "write node, cluster or every")
 		}
 		c.jobExists(scope.name, "agent.scopes")
-		c.agent.Scopes[scope.name.value] = scope.value.value
-	}
-	if len(f.value.fields) > 0 {
-		c.hint(f.name, f.name.line, "agent.scopes has no effect yet in this version", "keep it for later versions, or remove it")
+		c.agent.Scopes[scope.name.value] = Scope(scope.value.value)
+		c.scopeNames[scope.name.value] = scope.name
 	}
 }
 
@@ -146,18 +145,24 @@ func (c *checker) jobsExist(f field) {
 
 // jobExists refuses the name of a job that no file has. When a file could not be read, nobody knows.
 func (c *checker) jobExists(name *node, where string) {
-	if c.jobLines == nil {
-		c.jobLines = map[string]int{}
-		for _, job := range c.jobs() {
-			c.jobLines[job.get("job_name").str()] = job.line
-		}
-	}
-	if _, ok := c.jobLines[name.value]; ok || !c.complete {
+	known := c.jobsByName()
+	if _, ok := known[name.value]; ok || !c.complete {
 		return
 	}
 	remedy := "correct the name, or add the job to scrape_configs"
-	if near := nearest(name.value, slices.Sorted(maps.Keys(c.jobLines))); near != "" {
+	if near := nearest(name.value, slices.Sorted(maps.Keys(known))); near != "" {
 		remedy = fmt.Sprintf("did you mean %q?", near)
 	}
 	c.refuse(name, fmt.Sprintf("%s: there is no job %q", where, name.value), remedy)
+}
+
+// jobsByName are the jobs of all files.
+func (c *checker) jobsByName() map[string]*node {
+	if c.jobNodes == nil {
+		c.jobNodes = map[string]*node{}
+		for _, job := range c.jobs() {
+			c.jobNodes[job.get("job_name").str()] = job
+		}
+	}
+	return c.jobNodes
 }

@@ -13,13 +13,14 @@ const linkedDiscoveries = "kubernetes_sd_configs, file_sd_configs, http_sd_confi
 // checker holds one config while it is read. Its steps run in the order that check names: each may take out of the
 // trees what it has dealt with, so that later steps, and Prometheus's parser, do not report it again.
 type checker struct {
-	opts     Options
-	main     *document
-	files    []*document
-	complete bool // all files could be read, so that what is not found does not exist
-	agent    Agent
-	jobLines map[string]int // all jobs by name, made when first asked for
-	secrets  []string       // texts that no message may show
+	opts       Options
+	main       *document
+	files      []*document
+	complete   bool // all files could be read, so that what is not found does not exist
+	agent      Agent
+	jobNodes   map[string]*node // all jobs by name, made when first asked for
+	scopeNames map[string]*node // the jobs of agent.scopes, where they are named
+	secrets    []string         // texts that no message may show
 
 	errs  Violations
 	hints Violations

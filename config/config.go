@@ -40,10 +40,10 @@ type Config struct {
 
 // Agent is the `agent:` section with its defaults.
 type Agent struct {
-	RequiredLabels   []string          `yaml:"required_labels"`    // names of the mandatory external labels
-	TrustedLabelJobs []string          `yaml:"trusted_label_jobs"` // jobs whose targets may set the mandatory labels
-	Scopes           map[string]string `yaml:"scopes"`             // job name: node, cluster or every
-	Limits           Limits            `yaml:"limits"`
+	RequiredLabels   []string         `yaml:"required_labels"`    // names of the mandatory external labels
+	TrustedLabelJobs []string         `yaml:"trusted_label_jobs"` // jobs whose targets may set the mandatory labels
+	Scopes           map[string]Scope `yaml:"scopes"`             // by job name; Config.Scope knows those of the others
+	Limits           Limits           `yaml:"limits"`
 }
 
 // Limits bound what one agent costs.

@@ -71,7 +71,7 @@ func TestEffective(t *testing.T) {
 	check("agent", cfg.Agent, Agent{
 		RequiredLabels:   []string{"clustername", "environment", "price"},
 		TrustedLabelJobs: []string{"federate"},
-		Scopes:           map[string]string{"federate": "cluster", "from-file": "every"},
+		Scopes:           map[string]Scope{"federate": "cluster", "from-file": "every"},
 		Limits:           Limits{MaxSeries: 100000},
 	})
 	var mandatory []string

@@ -28,7 +28,12 @@ func Parse(src *Source, opts Options) (*Config, error) {
 	if c.clients(prom); len(c.errs) > 0 {
 		return nil, c.violations(c.errs)
 	}
-	return &Config{Prometheus: prom, Agent: c.agent, Hints: c.violations(c.hints), hash: c.hash(src)}, nil
+	cfg := &Config{Prometheus: prom, Agent: c.agent, hash: c.hash(src)}
+	if c.scopes(cfg); len(c.errs) > 0 {
+		return nil, c.violations(c.errs)
+	}
+	cfg.Hints = c.violations(c.hints)
+	return cfg, nil
 }
 
 // violations puts a list in order, without secrets, and not longer than anybody reads.

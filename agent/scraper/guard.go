@@ -22,6 +22,12 @@ import (
 
 var errNoTargets = errors.New("the first targets are not discovered yet")
 
+// Why a scrape is not written.
+const (
+	discardedLease    = "lease"
+	discardedStopping = "stopping"
+)
+
 // jobMark is the target label that carries the name of the job in the config.
 // The label job cannot serve: discovery and relabelling may set it to anything.
 const jobMark = "__torchbearer_job"
@@ -41,9 +47,12 @@ func markJob(name string) *relabel.Config {
 
 // guard stands before the log: it moves mandatory labels that a series brings
 // along out of the way, so that the agent's own are added to it when it leaves.
+// And it lets nothing into the log of a job that another agent has taken over.
 type guard struct {
 	next      storage.AppendableV2
+	admit     func(job string) (done func(), ok bool)
 	conflicts *prometheus.CounterVec
+	discarded *prometheus.CounterVec
 	rules     atomic.Pointer[guardRules]
 	closed    atomic.Bool
 }
@@ -57,16 +66,27 @@ type guardRules struct {
 
 var _ storage.AppendableV2 = (*guard)(nil)
 
-func newGuard(next storage.AppendableV2, reg prometheus.Registerer) *guard {
+func newGuard(next storage.AppendableV2, admit func(job string) (done func(), ok bool), reg prometheus.Registerer) *guard {
+	if admit == nil {
+		admit = func(string) (func(), bool) { return func() {}, true }
+	}
 	g := &guard{
-		next: next,
+		next:  next,
+		admit: admit,
 		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "torchbearer_label_conflicts_total",
 			Help: "Samples of series that came with a mandatory label of their own, which was kept as exported_<label>, by job and label.",
 		}, []string{"job", "label"}),
+		discarded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "torchbearer_scrapes_discarded_total",
+			Help: "Scrapes that were not written, by reason: lease, another agent may have taken the job over meanwhile; stopping, the target answered too late for the agent's stop.",
+		}, []string{"reason"}),
 	}
 	g.rules.Store(&guardRules{})
-	reg.MustRegister(g.conflicts)
+	reg.MustRegister(g.conflicts, g.discarded)
+	for _, reason := range []string{discardedLease, discardedStopping} {
+		g.discarded.WithLabelValues(reason)
+	}
 	return g
 }
 
@@ -152,8 +172,15 @@ func (a *guardedAppender) rename(ls labels.Labels) labels.Labels {
 // Commit implements storage.AppenderTransaction.
 func (a *guardedAppender) Commit() error {
 	if a.guard.closed.Load() {
+		a.guard.discarded.WithLabelValues(discardedStopping).Inc()
 		return a.Rollback()
 	}
+	done, ok := a.guard.admit(a.job)
+	if !ok {
+		a.guard.discarded.WithLabelValues(discardedLease).Inc()
+		return a.Rollback()
+	}
+	defer done()
 	a.count()
 	return a.AppenderV2.Commit()
 }

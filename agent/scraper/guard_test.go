@@ -49,7 +49,7 @@ func (s *sink) Rollback() error {
 // guardOf returns a guard whose config has the mandatory labels clustername and
 // environment.
 func guardOf(s *sink, reg prometheus.Registerer, trusted ...string) *guard {
-	g := newGuard(s, reg)
+	g := newGuard(s, nil, reg)
 	g.apply(&config.Config{
 		Prometheus: &promconfig.Config{ScrapeConfigs: []*promconfig.ScrapeConfig{{JobName: "app"}, {JobName: "federate"}}},
 		Agent:      config.Agent{RequiredLabels: []string{"clustername", "environment"}, TrustedLabelJobs: trusted},
@@ -266,4 +266,39 @@ type discard struct{ storage.AppenderV2 }
 
 func (discard) Append(ref storage.SeriesRef, _ labels.Labels, _, _ int64, _ float64, _ *histogram.Histogram, _ *histogram.FloatHistogram, _ storage.AOptions) (storage.SeriesRef, error) {
 	return ref, nil
+}
+
+func TestAJobOfAnotherAgentIsNotWritten(t *testing.T) {
+	s, reg := &sink{}, prometheus.NewRegistry()
+	allowed, within := false, 0
+	g := newGuard(s, func(job string) (func(), bool) {
+		if job != "app" {
+			t.Errorf("asked for job %q", job)
+		}
+		if allowed {
+			within++
+		}
+		return func() { within-- }, allowed
+	}, reg)
+	write := func() {
+		app := g.AppenderV2(contextOf("app"))
+		if _, err := app.Append(0, labels.FromStrings("__name__", "a"), 0, 1, 1, nil, nil, storage.AOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	if len(s.committed)+len(s.pending) > 0 {
+		t.Errorf("written: %v", s.committed)
+	}
+	if n := testutil.ToFloat64(g.discarded.WithLabelValues("lease")); n != 1 {
+		t.Errorf("%v scrapes are counted as discarded, want 1", n)
+	}
+	allowed = true
+	write()
+	if len(s.committed) != 1 || within != 0 {
+		t.Errorf("written: %v; not done: %d", s.committed, within)
+	}
 }

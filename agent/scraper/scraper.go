@@ -41,6 +41,11 @@ type Options struct {
 	Registry prometheus.Registerer
 	Sink     storage.AppendableV2 // where samples go
 
+	// Admit is asked before what was scraped of a job is written: ok is whether
+	// the job is this agent's at present, and stays so until done is called. Nil
+	// is that all jobs are.
+	Admit func(job string) (done func(), ok bool)
+
 	// Limits for jobs whose config has none; 0 is no limit.
 	BodySizeLimit units.Base2Bytes // of an answer, uncompressed
 	LabelLimit    uint             // labels of a sample
@@ -69,7 +74,7 @@ type Scraper struct {
 // New returns a scraper that knows no job yet.
 func New(opts Options) (*Scraper, error) {
 	s := &Scraper{
-		guard:         newGuard(opts.Sink, opts.Registry),
+		guard:         newGuard(opts.Sink, opts.Admit, opts.Registry),
 		bodySizeLimit: opts.BodySizeLimit,
 		labelLimit:    opts.LabelLimit,
 	}
@@ -170,6 +175,15 @@ func (s *Scraper) effective(cfg *config.Config) *promconfig.Config {
 		effective.ScrapeConfigs = append(effective.ScrapeConfigs, &job)
 	}
 	return &effective
+}
+
+// HandOver prepares for the targets of jobs to go because another agent goes on
+// with them: no staleness markers will be written for what they are at present.
+func (s *Scraper) HandOver(jobs []string) {
+	active := s.manager.TargetsActive()
+	for _, job := range jobs {
+		s.manager.DisableEndOfRunStalenessMarkers(job, active[job])
+	}
 }
 
 // Run takes the updates of targets until the channel is closed or Close is

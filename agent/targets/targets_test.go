@@ -38,11 +38,14 @@ func jobs(t *testing.T, text string) *config.Config {
 
 // run discovers until the test ends; next waits for an update that has the
 // given addresses.
-func run(t *testing.T) (tg *Targets, next func(want map[string][]string)) {
+func run(t *testing.T, setup ...func(*Targets)) (tg *Targets, next func(want map[string][]string)) {
 	t.Helper()
 	tg, err := New(Options{Library: promslog.NewNopLogger(), Registry: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range setup {
+		f(tg)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

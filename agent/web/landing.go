@@ -53,6 +53,7 @@ func newLanding(lifecycle bool) (http.Handler, error) {
 			{"-/healthy", "whether the process answers"},
 			{"api/v1/targets", "what is scraped, and how the last scrape went"},
 			{"api/v1/scrape_pools", "the scrape jobs"},
+			{"api/v1/status/scopes", "which jobs are scraped here, and who scrapes the others"},
 			{"api/v1/status/config", "the running config"},
 			{"api/v1/status/flags", "the flags in use"},
 			{"api/v1/status/buildinfo", "what was built, and when"},

@@ -49,6 +49,14 @@ func (s *Server) statusConfig(*http.Request) (any, error) {
 	return statusConfig{YAML: s.opts.Agent.Config()}, nil
 }
 
+// statusScopes is our own: Prometheus shares its targets with nobody.
+func (s *Server) statusScopes(*http.Request) (any, error) {
+	if s.opts.Scopes == nil {
+		return nil, nil //nolint:nilnil // Answered as null.
+	}
+	return s.opts.Scopes(), nil
+}
+
 func (s *Server) statusFlags(*http.Request) (any, error) {
 	return s.opts.Flags, nil
 }

@@ -12,11 +12,14 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/prometheus/util/compression"
+
+	"torchbearer/agent/targets"
 )
 
 const (
-	runCommand   = "run"
-	checkCommand = "check config"
+	runCommand     = "run"
+	checkCommand   = "check config"
+	prepareCommand = "prepare-data"
 )
 
 // flags are what the command line says. Names and defaults are those of
@@ -33,6 +36,7 @@ type flags struct {
 	checkFiles           []string
 	checkLint            bool
 	checkSyntaxOnly      bool
+	prepare              prepare
 
 	storagePath        string
 	walCompression     bool
@@ -59,6 +63,12 @@ type flags struct {
 	discoveryInterval  model.Duration
 	bodySizeLimit      units.Base2Bytes
 	labelLimit         uint
+
+	scope          string
+	kubeconfig     string
+	leaseName      string
+	leaseNamespace string
+	leaseDuration  model.Duration
 
 	featureNames []string
 	features     features
@@ -87,10 +97,15 @@ func (f *flags) parse(args []string, stdout, stderr io.Writer) (command string, 
 	check.Flag("lint", "Also exit with 2 when there are only hints.").BoolVar(&f.checkLint)
 	check.Flag("syntax-only", "Do not ask whether the files that a config names (certificates, passwords, tokens) are there.").BoolVar(&f.checkSyntaxOnly)
 
+	prepare := app.Command(prepareCommand, "Make a data directory and give it to a user, as root: for an init container, where the agent is not root and the directory is the node's.")
+	prepare.Flag("owner", "User and group, as numbers.").PlaceHolder("<uid>:<gid>").Required().StringVar(&f.prepare.owner)
+	prepare.Arg("directory", "The data directory.").Required().StringVar(&f.prepare.dir)
+
 	f.configFlags(app)
 	f.storageFlags(app)
 	f.webFlags(app)
 	f.scrapeFlags(app)
+	f.clusterFlags(app)
 	f.processFlags(app)
 	f.movedFlags(app)
 
@@ -176,7 +191,20 @@ func (f *flags) scrapeFlags(app *kingpin.Application) {
 	app.Flag("scrape.timestamp-tolerance", "See scrape.adjust-timestamps.").
 		Hidden().Default("2ms").DurationVar(&f.timestampTolerance)
 	app.Flag("scrape.discovery-reload-interval", "How often changed targets are taken up.").
-		Hidden().Default("5s").SetValue(&named{"--scrape.discovery-reload-interval", &f.discoveryInterval})
+		Hidden().Default("500ms").SetValue(&named{"--scrape.discovery-reload-interval", &f.discoveryInterval})
+}
+
+func (f *flags) clusterFlags(app *kingpin.Application) {
+	app.Flag("scrape.scope", "Which jobs this agent takes part in: node (those of what is on a node), cluster (those that one agent of the cluster scrapes) or all. agent.scopes in the configuration file says which job is which.").
+		Default(string(targets.PartAll)).SetValue(&choice{&f.scope, "--scrape.scope", []string{string(targets.PartAll), string(targets.PartNode), string(targets.PartCluster)}})
+	app.Flag("kubernetes.kubeconfig", "Kubeconfig of the cluster that the agent belongs to, for its lease. Defaults to what a pod is given; outside Kubernetes there is none, and everything is scraped.").
+		PlaceHolder("<file>").StringVar(&f.kubeconfig)
+	app.Flag("lease.name", "Name of the Lease whose holder scrapes the cluster-scoped jobs. Agents that share their jobs share it.").
+		Default("torchbearer").StringVar(&f.leaseName)
+	app.Flag("lease.namespace", "Namespace of the Lease. Defaults to that of the agent's pod.").
+		PlaceHolder("<name>").StringVar(&f.leaseNamespace)
+	app.Flag("lease.duration", "How long after the holder's last sign of life another agent takes over. Whole seconds.").
+		Default("12s").SetValue(&named{"--lease.duration", &f.leaseDuration})
 }
 
 func (f *flags) processFlags(app *kingpin.Application) {

@@ -42,6 +42,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return code
 	case checkCommand:
 		return f.check(stdout, stderr)
+	case prepareCommand:
+		return f.prepare.run(stderr)
 	}
 	logging, err := newLogging(stderr, f.logLevel, f.logFormat)
 	if err != nil {

@@ -69,6 +69,13 @@ func TestBadUsageIsOneLineAndExitCode2(t *testing.T) {
 		{"--web.external-url=http://[::1", "--web.external-url"},
 		{"--web.listen-address=nowhere", "--web.listen-address nowhere"},
 		{"--storage.tsdb.path=/data", "unknown long flag"},
+		{"--scrape.scope=pod", `--scrape.scope must be one of all, node, cluster, not "pod"`},
+		{"--lease.duration=1s", "--lease.duration must be whole seconds from 4s to 1m0s"},
+		{"--lease.duration=10h", "--lease.duration must be whole seconds"},
+		{"--lease.duration=5500ms", "--lease.duration must be whole seconds"},
+		{"--lease.name=Lease", "--lease.name"},
+		{"--lease.name=", "--lease.name must not be empty"},
+		{"--lease.namespace=a_b", "--lease.namespace"},
 		{"check config", "required argument 'file' not provided"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
@@ -147,6 +154,8 @@ func TestStartErrorsAreOneLineWithTheRightExitCode(t *testing.T) {
 		{"data directory", []string{"--config.file=" + config, "--storage.agent.path=" + notADirectory}, exitFailure, "choose another --storage.agent.path"},
 		{"port", []string{"--config.file=" + config, "--web.listen-address=256.0.0.1:1"}, exitFailure, "256.0.0.1:1"},
 		{"web config", []string{"--config.file=" + config, "--web.config.file=" + notADirectory}, exitUsage, "--web.config.file"},
+		{"kubeconfig", []string{"--config.file=" + config, "--kubernetes.kubeconfig=" + notADirectory}, exitFailure, notADirectory},
+		{"scope without Kubernetes", []string{"--config.file=" + config, "--scrape.scope=node"}, exitFailure, "--kubernetes.kubeconfig"},
 		{"route prefix", []string{"--config.file=" + config, "--web.route-prefix=/a{b}"}, exitUsage, "--web.route-prefix"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

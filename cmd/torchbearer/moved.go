@@ -8,11 +8,14 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"k8s.io/apimachinery/pkg/util/validation"
 
+	"torchbearer/agent/targets"
 	"torchbearer/agent/web"
 )
 
@@ -60,6 +63,9 @@ func (f *flags) validate() error {
 	if size := int64(f.walSegmentSize); size != 0 && (size < 10<<20 || size > 256<<20) {
 		return errors.New("--storage.agent.wal-segment-size must be between 10MB and 256MB")
 	}
+	if err := f.validateLease(); err != nil {
+		return err
+	}
 	for _, address := range f.listenAddresses {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return fmt.Errorf("--web.listen-address %s: %w; use HOST:PORT", address, err)
@@ -74,6 +80,21 @@ func (f *flags) validate() error {
 	}
 	f.features, err = parseFeatures(f.featureNames)
 	return err
+}
+
+func (f *flags) validateLease() error {
+	if d := time.Duration(f.leaseDuration); d < targets.ShortestLease || d > targets.LongestLease || d%time.Second != 0 {
+		return fmt.Errorf("--lease.duration must be whole seconds from %s to %s", targets.ShortestLease, targets.LongestLease)
+	}
+	for _, name := range []struct{ flag, value string }{{"--lease.name", f.leaseName}, {"--lease.namespace", f.leaseNamespace}} {
+		if wrong := validation.IsDNS1123Subdomain(name.value); name.value != "" && len(wrong) > 0 {
+			return fmt.Errorf("%s %q: %s", name.flag, name.value, wrong[0])
+		}
+	}
+	if f.leaseName == "" {
+		return errors.New("--lease.name must not be empty")
+	}
+	return nil
 }
 
 // remember keeps the value of every flag for the API.

@@ -18,6 +18,7 @@ import (
 
 	"torchbearer/agent"
 	"torchbearer/agent/scraper"
+	"torchbearer/agent/targets"
 	"torchbearer/agent/wal"
 	"torchbearer/agent/web"
 	"torchbearer/config"
@@ -76,6 +77,19 @@ func (f *flags) agentOptions(l *logging, registry *prometheus.Registry) agent.Op
 			ZstdScrape:                f.features.has("zstd-scrape"),
 		},
 	}
+	opts.Targets = targets.Options{
+		Part: targets.Part(f.scope),
+		Place: targets.Place{
+			Kubeconfig: f.kubeconfig,
+			Node:       os.Getenv("NODE_NAME"),
+			Pod:        os.Getenv("POD_NAME"),
+			Namespace:  os.Getenv("POD_NAMESPACE"),
+			PodUID:     os.Getenv("POD_UID"),
+		},
+		LeaseName:      f.leaseName,
+		LeaseNamespace: f.leaseNamespace,
+		LeaseDuration:  time.Duration(f.leaseDuration),
+	}
 	if f.walCompression {
 		opts.WAL.Compression = f.walCompressionType
 	}
@@ -95,6 +109,7 @@ func (f *flags) webOptions(l *logging, registry *prometheus.Registry, a *agent.A
 		Agent:            a,
 		Targets:          a.Scrapes(),
 		Pools:            a.Scrapes(),
+		Scopes:           func() any { return a.Scopes() },
 		Flags:            f.values,
 		ExternalURL:      external,
 		RoutePrefix:      prefix,
