@@ -8,11 +8,18 @@
 // Targets are discovered, scraped into a log on disk, and shipped from that
 // log; each stage knows only its sink, which it is given.
 //
+// In a cluster the agents share the targets: targets decides whose they are, and
+// holds a lease for those that one agent scrapes for all. What was scraped is let
+// into the log only while it is this agent's (Admit), so that two never write the
+// same series, and what another agent goes on with ends without staleness markers
+// (HandOver). Both are wired here, in the direction of the flow.
+//
 // New builds the sink first: shipper, wal, scraper, targets. Apply goes the
 // same way, so that a destination stands before the first sample is logged and
 // a job's rules before its targets. Run opens the log, which may take long when
-// it is large; HTTP and signals are answered meanwhile. Run stops at the source, so that nothing is
-// written into what is closed: targets, scraper, wal, shipper; the shipper,
+// it is large, and finds out where it runs; HTTP and signals are answered
+// meanwhile. Run stops at the source, so that nothing is written into what is
+// closed: targets, which gives the lease away, scraper, wal, shipper; the shipper,
 // being last, sends what the log still holds, and all of it together takes at
 // most the flush deadline.
 //

@@ -54,7 +54,7 @@ type Targets interface {
 // Pools names the scrape pools, in any order; *scrape.Manager is one.
 type Pools interface{ ScrapePools() []string }
 
-// Options is what New needs. Agent, Targets, Pools, ExternalURL and RoutePrefix must be set.
+// Options is what New needs. Agent, Targets, Pools, Scopes, ExternalURL and RoutePrefix must be set.
 type Options struct {
 	Logger           log.Logger           // Nil: nothing is logged.
 	Library          *slog.Logger         // For net/http and exporter-toolkit. Nil: nothing is logged.
@@ -63,7 +63,7 @@ type Options struct {
 	Agent            Agent
 	Targets          Targets
 	Pools            Pools
-	Scopes           func() any        // Whose targets are scraped here, for JSON. Nil: unknown.
+	Scopes           func() any        // Whose targets are scraped here, for JSON.
 	Flags            map[string]string // Flag name to value as given; passwords in URLs are hidden before they are shown.
 	ExternalURL      *url.URL          // Where browsers find the agent.
 	RoutePrefix      string            // "/", or "/prefix" without a slash at its end.

@@ -63,6 +63,7 @@ func newOptions(tb testing.TB) Options {
 		Agent:            &fakeAgent{},
 		Targets:          fakeTargets{},
 		Pools:            fakeTargets{},
+		Scopes:           func() any { return map[string]string{"node": "n1"} },
 		Flags:            map[string]string{"log.level": "info"},
 		ExternalURL:      parse(tb, "http://agent.example:9090/"),
 		RoutePrefix:      "/",
