@@ -4,6 +4,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -64,7 +65,7 @@ func (c *checker) lintSettings(doc *document) {
 			return
 		}
 		text := f.value.str()
-		if f.name.value == "insecure_skip_verify" && text == "true" {
+		if f.name.value == "insecure_skip_verify" && text == "true" && !harmless(f.value) {
 			c.hint(f.value, f.name.line, f.value.path()+": certificates are not verified", "name a ca_file if the server has a certificate of your own authority")
 		}
 		if strings.Contains(text, "://") && strings.Contains(text, "@") {
@@ -77,15 +78,27 @@ func (c *checker) lintSettings(doc *document) {
 	})
 }
 
+// harmless says whether the setting is that of a scrape job which shows its targets no credentials: pods seldom have a
+// certificate for their address.
+func harmless(setting *node) bool {
+	if setting.parent == nil || setting.parent.parent == nil {
+		return false
+	}
+	job := setting.parent.parent
+	return job.get("job_name") != nil && !credentials(job)
+}
+
+func credentials(client *node) bool {
+	return slices.ContainsFunc([]string{"basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file"},
+		func(name string) bool { return !client.get(name).null() })
+}
+
 func (c *checker) lintRemoteWrite(rw *node) {
 	target := rw.get("url")
 	if !strings.HasPrefix(target.str(), "http://") {
 		return
 	}
-	for _, name := range []string{"basic_auth", "authorization", "oauth2", "bearer_token", "bearer_token_file"} {
-		if !rw.get(name).null() {
-			c.hint(target, target.line, rw.path()+": credentials are sent over http, which everybody on the way can read", "use https")
-			return
-		}
+	if credentials(rw) {
+		c.hint(target, target.line, rw.path()+": credentials are sent over http, which everybody on the way can read", "use https")
 	}
 }
