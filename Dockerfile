@@ -20,7 +20,8 @@ RUN CGO_ENABLED=0 GOOS="${TARGETOS}" GOARCH="${TARGETARCH}" GOPROXY="${GOPROXY}"
     go build -trimpath -buildvcs=false -o /out/torchbearer \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$(cat VERSION) -X github.com/prometheus/common/version.Revision=${REVISION}" \
     ./cmd/torchbearer
-RUN mkdir /out/data
+# For everybody: a chart may run the image as another user.
+RUN mkdir -m 1777 /out/data
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -29,9 +29,10 @@ cross: ## Check that it compiles for windows/amd64 and linux/arm64.
 	GOOS=linux GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/torchbearer
 
 neighbours: ## Build the programs that tests and demo run beside it (once).
-	e2e/neighbours.sh prometheus node_exporter
+	e2e/neighbours.sh prometheus node_exporter helm kubernetes
 
-demo: build neighbours ## Run it with a real Prometheus and node_exporter, show what arrives, until Ctrl-C.
+demo: build ## Run it with a real Prometheus and node_exporter, show what arrives, until Ctrl-C.
+	@e2e/neighbours.sh prometheus node_exporter
 	@cd e2e && go build -buildvcs=false -o ../bin/demo ./demo
 	@TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer exec bin/demo
 
@@ -40,15 +41,25 @@ test: test-unit test-e2e ## All tests.
 test-unit: ## Tests of the packages, with the race detector.
 	go test -race ./...
 
-test-e2e: build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
-	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 30m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
+# As root on Debian it installs what tests on a whole cluster and on the chain behind the central need; else those skip.
+test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
+	e2e/kubernetes.sh
+	e2e/influx.sh
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 45m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
 
 test-image: ## Build the Dockerfile's image and run it, where a Docker engine runs or can be started.
 	e2e/docker.sh
 	cd e2e && TORCHBEARER_E2E_IMAGE=1 go test -timeout 30m -run TestImage -count=1 -v .
 
-compare: build neighbours ## What it costs beside Prometheus's agent, on the same load in turn (ARGS="-rounds 1").
+compare: build ## What it costs beside Prometheus's agent, on the same load in turn (ARGS="-rounds 1").
+	e2e/neighbours.sh prometheus
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./compare $(ARGS)
+
+kind-up: ## Three nodes of kind, a central Prometheus and the chart, on a machine with Docker and kind.
+	deploy/kind/up.sh
+
+kind-down: ## Remove what kind-up made.
+	deploy/kind/down.sh
 
 fuzz: ## Every fuzz target whose name has FUZZ in it, a basic regexp, for FUZZTIME (30s).
 	@go list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p.ImportPath}} {{$$p.Dir}}/{{.}}{{"\n"}}{{end}}' ./... | \
@@ -78,4 +89,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e test-image compare fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e test-image compare kind-up kind-down fuzz lint fmt golden clean

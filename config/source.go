@@ -4,6 +4,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -181,7 +183,7 @@ func explainOpen(err error) (problem, remedy string) {
 	case errors.Is(err, errNotRegular):
 		return "it is a pipe or a device, not a file", "write the config into a file"
 	case errors.Is(err, fs.ErrNotExist):
-		return "the file does not exist", "create it, or correct the path"
+		return "the file does not exist", cmp.Or(otherSpelling(err), "create it, or correct the path")
 	case errors.Is(err, fs.ErrPermission):
 		return "reading the file is not permitted", fmt.Sprintf("let user %d read it", os.Getuid())
 	default:
@@ -190,6 +192,21 @@ func explainOpen(err error) (problem, remedy string) {
 		}
 		return fmt.Sprintf("reading the file: %v", err), "make it readable"
 	}
+}
+
+// otherSpelling asks for the file beside the one that does not exist, .yml for .yaml or the other way round.
+func otherSpelling(err error) string {
+	path, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		return ""
+	}
+	ext := filepath.Ext(path.Path)
+	spelling, ok := map[string]string{".yml": ".yaml", ".yaml": ".yml"}[ext]
+	other := strings.TrimSuffix(path.Path, ext) + spelling
+	if _, err := os.Stat(other); err != nil || !ok {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", filepath.Base(other))
 }
 
 // lineAt is the line of the byte at offset.

@@ -45,6 +45,7 @@ func TestUnreadable(t *testing.T) {
 		}
 	}
 	f("missing", filepath.Join(dir, "none.yaml"), "/none.yaml: the file does not exist; create it, or correct the path")
+	f("other spelling", filepath.Join(filepath.Dir(write(t, filepath.Join(dir, "there.yml"), "")), "there.yaml"), "/there.yaml: the file does not exist; did you mean \"there.yml\"?")
 	f("directory", dir, ": it is a directory, not a file; name a file in it")
 	f("below a file", filepath.Join(write(t, filepath.Join(dir, "file"), ""), "x"), "/file/x: reading the file: not a directory; make it readable")
 	f("empty", write(t, filepath.Join(dir, "empty.yaml"), ""), "/empty.yaml: the file is empty; write a config into it; an agent cannot run without remote_write and external labels")

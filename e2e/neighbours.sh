@@ -2,23 +2,50 @@
 # Builds the programs that the tests, the demo and the linters run beside torchbearer, each at one pinned
 # version, from its Go module into .cache/bin. What is there already at that version is left alone.
 #
-# usage: e2e/neighbours.sh [prometheus|node_exporter|golangci-lint]...
+# usage: e2e/neighbours.sh [prometheus|node_exporter|helm|kubernetes|golangci-lint]...
 set -euo pipefail
 
-bin=$(cd "$(dirname "$0")/.." && pwd)/.cache/bin
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$(dirname "$here")/.cache/bin
 mkdir -p "$bin"
 
-# install NAME PACKAGE VERSION [FLAGS...]: the stamp beside the binary says which version it is of.
+# A build for another system does not go with GOBIN, and the caller's GOFLAGS may not suit another module.
+build() { env -u GOOS -u GOARCH -u GOFLAGS CGO_ENABLED=0 "$@"; }
+
+# built NAME VERSION: the stamp beside the binary says which version it is of.
+built() { [ -x "$bin/$1" ] && [ "$(cat "$bin/$1.version" 2>/dev/null)" = "$2" ]; }
+
+# install NAME PACKAGE VERSION [FLAGS...]
 install() {
-  local name=$1 package=$2 version=$3 stamp="$bin/$1.version"
+  local name=$1 package=$2 version=$3
   shift 3
-  if [ -x "$bin/$name" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$version" ]; then
-    return
-  fi
+  built "$name" "$version" && return
   echo "building $name $version into .cache/bin (once; minutes on a cold build cache)"
-  # GOBIN does not go with a build for another system, and the caller's GOFLAGS may not suit another module.
-  env -u GOOS -u GOARCH -u GOFLAGS CGO_ENABLED=0 GOBIN="$bin" go install -ldflags='-s -w' "$@" "$package@$version"
-  echo "$version" >"$stamp"
+  build env GOBIN="$bin" go install -ldflags='-s -w' "$@" "$package@$version"
+  echo "$version" >"$bin/$name.version"
+}
+
+# kubernetes builds what a cluster of one machine needs. Kubernetes and etcd cannot be installed by version, as their
+# modules name others by replace directives: the module e2e/kubernetes pins all of them.
+kubernetes() {
+  cd "$here/kubernetes"
+  local version etcd component=k8s.io/component-base/version program
+  version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+  etcd=$(go list -m -f '{{.Version}}' go.etcd.io/etcd/server/v3)
+  local minor=${version#v1.}
+  local flags="-s -w -X $component.gitVersion=$version -X $component.gitMajor=1 -X $component.gitMinor=${minor%%.*}"
+  for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
+    built "$program" "$version" && continue
+    echo "building $program $version into .cache/bin (once; minutes on a cold build cache)"
+    build go build -trimpath -ldflags "$flags" -o "$bin/$program" "k8s.io/kubernetes/cmd/$program"
+    echo "$version" >"$bin/$program.version"
+  done
+  if ! built etcd "$etcd"; then
+    echo "building etcd $etcd into .cache/bin (once)"
+    build go build -trimpath -ldflags '-s -w' -o "$bin/etcd" go.etcd.io/etcd/server/v3
+    echo "$etcd" >"$bin/etcd.version"
+  fi
+  build go build -trimpath -ldflags '-s -w' -o "$bin/pause" ./pause
 }
 
 for name in "${@:-prometheus}"; do
@@ -28,9 +55,12 @@ for name in "${@:-prometheus}"; do
       -tags netgo,remove_all_sd,enable_kubernetes_sd,enable_dns_sd
     ;;
   node_exporter) install node_exporter github.com/prometheus/node_exporter v1.12.1 ;;
+  helm) install helm helm.sh/helm/v4/cmd/helm v4.3.1 ;;
+  kubernetes) (kubernetes) ;;
   golangci-lint) install golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0 ;;
   *)
-    echo "neighbours.sh: unknown program \"$name\"; known are prometheus, node_exporter and golangci-lint" >&2
+    echo "neighbours.sh: unknown program \"$name\"; known are prometheus, node_exporter, helm, kubernetes and" \
+      "golangci-lint" >&2
     exit 2
     ;;
   esac
