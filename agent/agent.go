@@ -124,7 +124,6 @@ func New(opts Options) (_ *Agent, err error) {
 	targetsOpts.Logger = log.With(opts.Logger, "component", "targets")
 	targetsOpts.Library = opts.Library.With("component", "targets")
 	targetsOpts.Registry = opts.Registry
-	targetsOpts.HandOver = a.scraper.HandOver
 	if a.targets, err = targets.New(targetsOpts); err != nil {
 		return nil, err
 	}
@@ -159,15 +158,24 @@ func (a *Agent) Run(ctx context.Context) error {
 	go func() { scraped <- a.scraper.Run(a.targets.Updates()) }()
 
 	err := a.applyFirst()
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		if err == nil {
+			a.watch(ctx) // A reload waits for targets that hang; a stop must not.
+		}
+	}()
 	if err == nil {
-		a.watch(ctx)
+		<-ctx.Done()
 	}
 
 	level.Info(a.logger).Log("msg", "stopping", "flush_deadline", a.opts.FlushDeadline)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.FlushDeadline)
 	defer cancel()
-	a.endReloads(part(deadline, a.opts.FlushDeadline/4))
-	stop()
+	stop() // First of all: another agent may take the lease.
+	if a.endReloads(part(deadline, a.opts.FlushDeadline/4)) {
+		<-looked
+	}
 	err = errors.Join(err, ended(deadline, "service discovery", discovered), ended(deadline, "taking targets", scraped))
 	if closeErr := a.scraper.Close(part(deadline, a.opts.FlushDeadline/2)); closeErr != nil {
 		level.Warn(a.logger).Log("msg", "scraping was cut off", "err", closeErr)

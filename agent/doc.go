@@ -11,8 +11,7 @@
 // In a cluster the agents share the targets: targets decides whose they are, and
 // holds a lease for those that one agent scrapes for all. What was scraped is let
 // into the log only while it is this agent's (Admit), so that two never write the
-// same series, and what another agent goes on with ends without staleness markers
-// (HandOver). Both are wired here, in the direction of the flow.
+// same series, and no staleness markers for what another agent goes on with.
 //
 // New builds the sink first: shipper, wal, scraper, targets. Apply goes the
 // same way, so that a destination stands before the first sample is logged and

@@ -55,12 +55,14 @@ func (a *Agent) Reload(ctx context.Context) error {
 }
 
 // endReloads waits for the reload under way, at most until ctx is done, and
-// refuses all that come.
-func (a *Agent) endReloads(ctx context.Context) {
+// refuses all that come. It says whether none is under way any more.
+func (a *Agent) endReloads(ctx context.Context) bool {
 	close(a.stopping)
 	select {
 	case a.reloading <- struct{}{}:
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/kubernetes"
 )
 
@@ -59,12 +60,29 @@ func (c *checker) scopes(cfg *Config) {
 			c.refuse(c.scopeNames[job.JobName], fmt.Sprintf("agent.scopes: job %q cannot have scope node, for its %s is not of one node", job.JobName, what),
 				"write cluster, for one agent to scrape it, or every, for all")
 		}
+		if _, explicit := cfg.Agent.Scopes[job.JobName]; !explicit && elsewhere(job) {
+			at := cmp.Or(c.jobsByName()[job.JobName], c.main.root)
+			c.hint(at, at.line, fmt.Sprintf("job %q discovers by an api_server or kubeconfig_file of its own; the agent of a node looks for its own node there", job.JobName),
+				"if that is another cluster, write `"+job.JobName+": cluster` in agent.scopes; if not, `"+job.JobName+": node`")
+		}
 		if costs := clusterWideMetadata(job); len(costs) > 0 {
 			at := cmp.Or(c.jobsByName()[job.JobName], c.main.root)
 			c.hint(at, at.line, fmt.Sprintf("job %q: attach_metadata %s makes the agent of every node watch all such objects of the cluster", job.JobName, strings.Join(costs, ", ")),
 				"leave it out in large clusters, or write `"+job.JobName+": cluster` in agent.scopes")
 		}
 	}
+}
+
+// elsewhere says whether the job may discover another cluster than the agent's own.
+func elsewhere(job *promconfig.ScrapeConfig) bool {
+	return slices.ContainsFunc(job.ServiceDiscoveryConfigs, func(sd discovery.Config) bool {
+		k8s, ok := sd.(*kubernetes.SDConfig)
+		if !ok {
+			return false
+		}
+		server := k8s.APIServer.URL
+		return k8s.KubeConfig != "" || server != nil && server.Hostname() != "kubernetes" && !strings.HasPrefix(server.Hostname(), "kubernetes.default")
+	})
 }
 
 // clusterWideMetadata are the metadata of a pod job that need objects of other nodes.

@@ -177,15 +177,6 @@ func (s *Scraper) effective(cfg *config.Config) *promconfig.Config {
 	return &effective
 }
 
-// HandOver prepares for the targets of jobs to go because another agent goes on
-// with them: no staleness markers will be written for what they are at present.
-func (s *Scraper) HandOver(jobs []string) {
-	active := s.manager.TargetsActive()
-	for _, job := range jobs {
-		s.manager.DisableEndOfRunStalenessMarkers(job, active[job])
-	}
-}
-
 // Run takes the updates of targets until the channel is closed or Close is
 // called. What is scraped goes on being scraped until Close.
 func (s *Scraper) Run(updates <-chan Groups) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 
 	coordination "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+)
+
+const (
+	answerTime = 10 * time.Millisecond // of the API server
+	watchDelay = 50 * time.Millisecond
 )
 
 // api keeps one Lease as an API server does: a write needs the version that it
@@ -24,6 +30,8 @@ type api struct {
 	version int
 	views   []*view
 	writes  int
+
+	forbidden bool // to write
 }
 
 // view is the API as one client sees it.
@@ -96,6 +104,7 @@ func (v *view) reachable(ok bool) {
 }
 
 func (v *view) Get(context.Context, string, metav1.GetOptions) (*coordination.Lease, error) {
+	time.Sleep(answerTime)
 	v.api.mu.Lock()
 	defer v.api.mu.Unlock()
 	switch {
@@ -108,12 +117,17 @@ func (v *view) Get(context.Context, string, metav1.GetOptions) (*coordination.Le
 }
 
 func (v *view) Create(_ context.Context, lease *coordination.Lease, _ metav1.CreateOptions) (*coordination.Lease, error) {
+	time.Sleep(answerTime)
 	v.api.mu.Lock()
 	defer v.api.mu.Unlock()
 	v.api.writes++
 	switch {
 	case v.cut:
 		return nil, errCut
+	case v.api.forbidden:
+		return nil, apierrors.NewForbidden(coordination.Resource("leases"), lease.Name, errors.New("no RBAC"))
+	case *lease.Spec.LeaseTransitions < 0:
+		return nil, apierrors.NewInvalid(coordination.SchemeGroupVersion.WithKind("Lease").GroupKind(), lease.Name, nil)
 	case v.api.lease != nil:
 		return nil, apierrors.NewAlreadyExists(coordination.Resource("leases"), lease.Name)
 	}
@@ -121,12 +135,17 @@ func (v *view) Create(_ context.Context, lease *coordination.Lease, _ metav1.Cre
 }
 
 func (v *view) Update(_ context.Context, lease *coordination.Lease, _ metav1.UpdateOptions) (*coordination.Lease, error) {
+	time.Sleep(answerTime)
 	v.api.mu.Lock()
 	defer v.api.mu.Unlock()
 	v.api.writes++
 	switch {
 	case v.cut:
 		return nil, errCut
+	case v.api.forbidden:
+		return nil, apierrors.NewForbidden(coordination.Resource("leases"), lease.Name, errors.New("no RBAC"))
+	case *lease.Spec.LeaseTransitions < 0:
+		return nil, apierrors.NewInvalid(coordination.SchemeGroupVersion.WithKind("Lease").GroupKind(), lease.Name, nil)
 	case v.api.lease == nil:
 		return nil, apierrors.NewNotFound(coordination.Resource("leases"), lease.Name)
 	case v.api.lease.ResourceVersion != lease.ResourceVersion:
@@ -158,5 +177,37 @@ func (v *view) Watch(_ context.Context, opts metav1.ListOptions) (watch.Interfac
 		return nil, apierrors.NewInvalid(coordination.SchemeGroupVersion.WithKind("Lease").GroupKind(), "", nil)
 	}
 	v.watcher = watch.NewRaceFreeFake()
-	return v.watcher, nil
+	return late(v.watcher), nil
+}
+
+// late is the watch as it arrives over a network.
+func late(w watch.Interface) watch.Interface {
+	out := make(chan watch.Event)
+	proxy := watch.NewProxyWatcher(out)
+	go func() {
+		defer close(out)
+		defer w.Stop()
+		for {
+			var event watch.Event
+			var ok bool
+			select {
+			case event, ok = <-w.ResultChan():
+			case <-proxy.StopChan():
+			}
+			if !ok {
+				return
+			}
+			select {
+			case <-time.After(watchDelay):
+			case <-proxy.StopChan():
+				return
+			}
+			select {
+			case out <- event:
+			case <-proxy.StopChan():
+				return
+			}
+		}
+	}()
+	return proxy
 }

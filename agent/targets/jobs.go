@@ -3,7 +3,6 @@
 package targets
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/go-kit/log/level"
@@ -68,6 +67,9 @@ func (t *Targets) Status() Status {
 func (t *Targets) job(job *promconfig.ScrapeConfig, state *LeaseState) Job {
 	scope := t.config.Scope(job)
 	told := Job{Name: job.JobName, Scope: scope, Scraped: t.scraped(scope)}
+	if scope == config.ScopeCluster && state != nil {
+		told.Scraped = told.Scraped && state.Held
+	}
 	switch {
 	case scope == config.ScopeEvery:
 		told.Reason = "every agent scrapes it"
@@ -81,10 +83,12 @@ func (t *Targets) job(job *promconfig.ScrapeConfig, state *LeaseState) Job {
 		told.Reason = "left to the agents with --scrape.scope=cluster: this one has --scrape.scope=node"
 	case !t.place.lease:
 		told.Reason = "scraped whole: " + t.place.why
-	case state.Held && told.Scraped:
+	case told.Scraped:
 		told.Reason = "this agent holds the lease"
-	case state.Error != "":
-		told.Reason = "this agent cannot take the lease: " + state.Error
+	case state.Holder == state.Identity:
+		told.Reason = "the lease comes to this agent, or goes from it"
+	case state.Error != "" && state.Holder == "":
+		told.Reason = "nobody is known to hold the lease: " + state.Error
 	case state.Holder == "":
 		told.Reason = "nobody holds the lease at present"
 	default:
@@ -119,61 +123,39 @@ func (t *Targets) discoveries(job *promconfig.ScrapeConfig) discovery.Configs {
 }
 
 // apply gives discovery the jobs that are this agent's now, while the caller
-// holds applying. The jobs that others go on with are handed over before their
-// targets go.
+// holds applying.
 func (t *Targets) apply() error {
 	t.mu.Lock()
 	jobs := make(map[string]discovery.Configs, len(t.config.Prometheus.ScrapeConfigs))
-	shares := make(map[string]share, len(jobs))
 	leased := make(map[string]bool)
 	var elsewhere []string
 	for _, job := range t.config.Prometheus.ScrapeConfigs {
 		jobs[job.JobName] = t.watched(t.discoveries(job))
-		mine := share{t.config.Scope(job), t.scraped(t.config.Scope(job))}
-		shares[job.JobName] = mine
-		if mine.scope == config.ScopeCluster && t.place.lease {
+		scope := t.config.Scope(job)
+		if scope == config.ScopeCluster && t.place.lease {
 			leased[job.JobName] = true
 		}
-		if !mine.scraped {
+		if !t.scraped(scope) {
 			elsewhere = append(elsewhere, job.JobName)
 		}
 	}
-	former := t.shares
-	t.shares = shares
+	t.tell()
 	t.mu.Unlock()
 	t.leased.Store(&leased)
-	t.tell(shares)
-
-	var over []string
-	for name, was := range former {
-		if is, ok := shares[name]; ok && was.scraped && is != was {
-			over = append(over, name)
-		}
-	}
-	if len(over) > 0 && t.opts.HandOver != nil {
-		slices.Sort(over)
-		t.opts.HandOver(over)
-	}
 	if len(elsewhere) > 0 {
 		level.Info(t.logger).Log("msg", "jobs are left to other agents", "jobs", strings.Join(elsewhere, ", "), "see", "/api/v1/status/scopes")
 	}
 	return t.manager.ApplyConfig(jobs)
 }
 
-// share is this agent's part in a job.
-type share struct {
-	scope   config.Scope
-	scraped bool
-}
-
-// tell shows the shares as metrics.
-func (t *Targets) tell(shares map[string]share) {
+// tell shows as metrics what is scraped here, while the caller holds mu.
+func (t *Targets) tell() {
 	t.scrapedJobs.Reset()
-	for name, s := range shares {
-		value := 0.0
-		if s.scraped {
+	for _, job := range t.config.Prometheus.ScrapeConfigs {
+		scope, value := t.config.Scope(job), 0.0
+		if t.scraped(scope) {
 			value = 1
 		}
-		t.scrapedJobs.WithLabelValues(name, string(s.scope)).Set(value)
+		t.scrapedJobs.WithLabelValues(job.JobName, string(scope)).Set(value)
 	}
 }

@@ -4,7 +4,9 @@ package targets
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -29,6 +31,11 @@ const (
 	// handOverGrace bounds what a stopping agent does for the lease: to wait for
 	// scrapes being written, and to give it away.
 	handOverGrace = time.Second
+	// syncPatience is how long the API server may take to say whether there is a
+	// lease before it is told.
+	syncPatience = 10 * time.Second
+	// reportPause is between two lines in the log about what is wrong.
+	reportPause = 5 * time.Minute
 )
 
 // lease makes this agent one of those that may hold the Lease, and tells when it
@@ -37,12 +44,14 @@ type lease struct {
 	lock   *lock
 	fence  *fence
 	logger log.Logger
-	gained func() // the fence is open
-	lost   func() // the fence is closed
+	gained func()              // the fence is open
+	lost   func(stopping bool) // the fence is closed, and the lease given away or left to run out
 
 	mu     sync.Mutex // guards the fields below
 	holder string     // as it was logged last
+	synced bool       // it is known whether there is a lease
 	watch  error      // why the watch does not work
+	told   time.Time  // when trouble was logged last
 }
 
 // run takes part in the election until ctx is done, and gives the lease away if
@@ -53,19 +62,19 @@ func (l *lease) run(ctx context.Context) {
 	handlers := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { l.see(obj) },
 		UpdateFunc: func(_, obj any) { l.see(obj) },
-		DeleteFunc: func(any) { l.lock.missed(); l.report() },
+		DeleteFunc: func(any) { l.lock.missed(); l.announce() },
 	}
 	if _, err := informer.AddEventHandler(handlers); err != nil {
 		level.Error(l.logger).Log("msg", "the lease cannot be watched; cluster-scoped jobs are not scraped here", "err", err)
 		return
 	}
-	if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { l.watchFailed(err) }); err != nil {
-		level.Error(l.logger).Log("msg", "errors of watching the lease will not be told", "err", err)
+	if err := informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {}); err != nil {
+		level.Error(l.logger).Log("msg", "errors of watching the lease are logged twice", "err", err)
 	}
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	watching.Go(func() { informer.RunWithContext(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+	if !l.sync(ctx, informer.HasSynced) {
 		return
 	}
 	for ctx.Err() == nil {
@@ -73,17 +82,42 @@ func (l *lease) run(ctx context.Context) {
 	}
 }
 
-// watched lists and watches the one object.
+// sync waits until it is known whether there is a lease.
+func (l *lease) sync(ctx context.Context, synced func() bool) bool {
+	late := time.AfterFunc(syncPatience, func() { l.report(errors.New("the API server has not said yet whether there is one")) })
+	defer late.Stop()
+	if !cache.WaitForCacheSync(ctx.Done(), synced) {
+		return false
+	}
+	l.mu.Lock()
+	l.synced = true
+	l.mu.Unlock()
+	if l.lock.known() {
+		return true
+	}
+	// Agents that are new together do not all make one together.
+	select {
+	case <-time.After(rand.N(electionTick)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// watched lists and watches the one object. The library keeps some errors to
+// itself, so they are taken where they come.
 func (l *lease) watched() *cache.ListWatch {
 	only := fields.OneTermEqualSelector("metadata.name", l.lock.meta.Name).String()
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			opts.FieldSelector = only
-			return l.lock.client.List(ctx, opts)
+			list, err := l.lock.client.List(ctx, opts)
+			return list, l.watchFailed(ctx, err)
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			opts.FieldSelector = only
-			return l.lock.client.Watch(ctx, opts)
+			events, err := l.lock.client.Watch(ctx, opts)
+			return events, l.watchFailed(ctx, err)
 		},
 	}
 }
@@ -99,7 +133,7 @@ func (l *lease) term(ctx context.Context) {
 		RenewDeadline:   l.lock.duration - electionTick,
 		RetryPeriod:     electionTick,
 		ReleaseOnCancel: true,
-		Name:            l.lock.Describe(),
+		Name:            l.lock.name(),
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(context.Context) { close(leading) },
 			OnStoppedLeading: func() {},
@@ -118,8 +152,10 @@ func (l *lease) term(ctx context.Context) {
 		defer close(ended)
 		elector.Run(electing)
 	}()
+	held := false
 	select {
 	case <-leading:
+		held = true
 		if err := l.hold(ctx, ended); err != nil {
 			vote.void.Store(true)
 			level.Warn(l.logger).Log("msg", "the lease is left to run out", "err", err)
@@ -134,13 +170,16 @@ func (l *lease) term(ctx context.Context) {
 		// goroutine ends with its request.
 		vote.void.Store(true)
 	}
+	if held {
+		l.lost(ctx.Err() != nil) // Takes its time: nobody waits for the lease meanwhile.
+	}
 }
 
 // hold opens the fence until the lease is lost or ctx is done, and closes it. An
 // error says that the lease must not be given away.
 func (l *lease) hold(ctx context.Context, ended <-chan struct{}) error {
 	l.fence.raise()
-	l.report()
+	l.announce()
 	l.gained()
 	for held := true; held; {
 		timer := time.NewTimer(l.fence.left())
@@ -151,7 +190,7 @@ func (l *lease) hold(ctx context.Context, ended <-chan struct{}) error {
 			held = false
 		case <-l.lock.usurped:
 			holding, _ := l.lock.state()
-			held = holding == l.lock.identity || holding == "" // Deleted is not taken: it will be made again.
+			held = holding == l.lock.identity || holding == "" // Emptied or deleted is not taken: it is written again.
 		case <-timer.C:
 			held = l.fence.left() > 0
 		}
@@ -162,8 +201,7 @@ func (l *lease) hold(ctx context.Context, ended <-chan struct{}) error {
 	err := l.fence.shut(grace)
 	if ctx.Err() == nil {
 		_, trouble := l.lock.state()
-		level.Warn(l.logger).Log("msg", "lost the lease; cluster-scoped jobs are left to whoever takes it", "lease", l.lock.Describe(), "err", trouble)
-		l.lost()
+		level.Warn(l.logger).Log("msg", "lost the lease; cluster-scoped jobs are left to whoever takes it", "lease", l.lock.name(), "err", trouble)
 	}
 	return err
 }
@@ -174,12 +212,12 @@ func (l *lease) see(obj any) {
 		l.mu.Lock()
 		l.watch = nil
 		l.mu.Unlock()
-		l.report()
+		l.announce()
 	}
 }
 
-// report logs a change of the holder.
-func (l *lease) report() {
+// announce logs a change of the holder.
+func (l *lease) announce() {
 	holding, _ := l.lock.state()
 	l.mu.Lock()
 	known := l.holder == holding
@@ -190,35 +228,66 @@ func (l *lease) report() {
 	}
 	switch holding {
 	case "":
-		level.Info(l.logger).Log("msg", "nobody holds the lease", "lease", l.lock.Describe())
+		level.Info(l.logger).Log("msg", "nobody holds the lease", "lease", l.lock.name())
 	case l.lock.identity:
-		level.Info(l.logger).Log("msg", "holding the lease: cluster-scoped jobs are scraped here", "lease", l.lock.Describe())
+		level.Info(l.logger).Log("msg", "holding the lease: cluster-scoped jobs are scraped here", "lease", l.lock.name())
 	default:
-		level.Info(l.logger).Log("msg", "cluster-scoped jobs are scraped by the holder of the lease", "lease", l.lock.Describe(), "holder", holding)
+		level.Info(l.logger).Log("msg", "cluster-scoped jobs are scraped by the holder of the lease", "lease", l.lock.name(), "holder", holding)
 	}
 }
 
-// watchFailed notes why nothing is known of the lease, and logs it once.
-func (l *lease) watchFailed(err error) {
-	if apierrors.IsForbidden(err) {
-		err = fmt.Errorf("%w; the agent's ServiceAccount needs a Role in namespace %s with {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update]}", err, l.lock.meta.Namespace)
+// watchFailed notes why nothing is known of the lease, and returns err.
+func (l *lease) watchFailed(ctx context.Context, err error) error {
+	if ctx.Err() != nil || err != nil && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.IsInvalid(err)) {
+		return err // The library lists anew.
 	}
 	l.mu.Lock()
-	known := l.watch != nil && l.watch.Error() == err.Error()
 	l.watch = err
 	l.mu.Unlock()
-	if !known && !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-		level.Warn(l.logger).Log("msg", "the lease cannot be watched at present", "lease", l.lock.Describe(), "err", err)
+	if err != nil {
+		l.report(err)
+	}
+	return err
+}
+
+// report logs what is wrong with reading or writing the lease, not oftener than
+// people want to read it.
+func (l *lease) report(err error) {
+	l.mu.Lock()
+	known := time.Since(l.told) < reportPause
+	if !known {
+		l.told = time.Now()
+	}
+	l.mu.Unlock()
+	if !known {
+		level.Warn(l.logger).Log("msg", "trouble with the lease; while nobody can take it, nobody scrapes the cluster-scoped jobs", "lease", l.lock.name(), "err", l.explain(err))
 	}
 }
 
-// trouble is why nobody may hold the lease, or nil.
+// explain adds what mends it.
+func (l *lease) explain(err error) error {
+	switch ns := l.lock.meta.Namespace; {
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%w; the agent's ServiceAccount needs a Role in namespace %s with {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update]}", err, ns)
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("%w; is there a namespace %s? --lease.namespace names another", err, ns)
+	}
+	return err
+}
+
+// trouble is why nobody may hold the lease as far as this agent knows, or nil.
 func (l *lease) trouble() error {
 	l.mu.Lock()
-	err := l.watch
+	err, synced := l.watch, l.synced
 	l.mu.Unlock()
+	if err == nil && !synced {
+		return errors.New("the API server has not said yet whether there is one")
+	}
 	if err == nil {
 		_, err = l.lock.state()
 	}
-	return err
+	if err == nil {
+		return nil
+	}
+	return l.explain(err)
 }

@@ -5,6 +5,9 @@ package targets
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -34,9 +37,11 @@ type field struct {
 	members []*member
 	began   time.Time
 
-	mu    sync.Mutex
-	log   []string // "5s a gained"
+	mu    sync.Mutex // guards log, and members against the one who watches
+	log   []string   // "5s a gained"
 	extra chan struct{}
+
+	losing time.Duration // how long it takes an agent to stop its work
 }
 
 func newField(t *testing.T, names ...string) *field {
@@ -67,6 +72,7 @@ func newField(t *testing.T, names ...string) *field {
 		}
 		close(f.extra)
 		<-watched
+		time.Sleep(time.Minute) // Requests under way end.
 	})
 	return f
 }
@@ -79,15 +85,18 @@ func (f *field) join(name string) *member {
 			client: m.view, meta: metav1.ObjectMeta{Name: "lease", Namespace: "ns"}, identity: name,
 			duration: leaseDuration, fence: barrier, usurped: make(chan struct{}, 1),
 		},
-		fence: barrier, logger: log.NewNopLogger(),
-		gained: func() { f.note(name, "gained") }, lost: func() { f.note(name, "lost") },
+		fence: barrier, logger: log.LoggerFunc(func(keyvals ...any) error { f.note(name, fmt.Sprint(keyvals...)); return nil }),
+		gained: func() { f.note(name, "gained") }, lost: func(bool) { f.note(name, "lost"); time.Sleep(f.losing) },
 	}
+	m.lock.report = m.report
 	ctx, cancel := context.WithCancel(context.Background())
 	m.kill = cancel
 	go func() {
 		defer close(m.done)
 		m.run(ctx)
 	}()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.members = append(f.members, m)
 	return m
 }
@@ -100,6 +109,8 @@ func (f *field) note(name, what string) {
 
 // open are those whose fence is open.
 func (f *field) open() (names []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, m := range f.members {
 		if m.fence.left() > 0 {
 			names = append(names, m.lock.identity)
@@ -246,24 +257,37 @@ func TestALeaseThatIsEdited(t *testing.T) {
 			l.Spec.RenewTime.Time = time.Now().Add(24 * time.Hour)
 			return l
 		},
+		"no more transitions": func(l *coordination.Lease) *coordination.Lease {
+			l.Spec.LeaseTransitions, l.Spec.HolderIdentity = number(math.MaxInt32), text("x")
+			return l
+		},
+		"duration 1": func(l *coordination.Lease) *coordination.Lease { l.Spec.LeaseDurationSeconds = number(1); return l },
+		"given to c": func(l *coordination.Lease) *coordination.Lease { l.Spec.HolderIdentity = text("c"); return l },
+		"given to b": func(l *coordination.Lease) *coordination.Lease { l.Spec.HolderIdentity = text("b"); return l },
 		"garbage for ever": func(l *coordination.Lease) *coordination.Lease {
 			l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds = text("x"), number(1e9)
 			return l
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newField(t, "a", "b", "c")
-				f.another("", 3*time.Second)
-				time.Sleep(time.Minute)
-				f.api.set(edit)
-				time.Sleep(leaseDuration + 3*time.Second)
-				holds := f.another("", 0)
-				if f.api.holder() != holds.lock.identity {
-					t.Errorf("%s works as the holder, the lease says %q", holds.lock.identity, f.api.holder())
-				}
+		for _, cut := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, holder cut off: %v", name, cut), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newField(t, "a", "b", "c")
+					first := f.another("", 3*time.Second)
+					time.Sleep(time.Minute)
+					for cut && first.fence.left() < 10900*time.Millisecond {
+						time.Sleep(5 * time.Millisecond) // It has just been renewed.
+					}
+					first.view.reachable(!cut)
+					f.api.set(edit)
+					time.Sleep(2*leaseDuration + 3*time.Second)
+					holds := f.another("", 0)
+					if f.api.holder() != holds.lock.identity {
+						t.Errorf("%s works as the holder, the lease says %q", holds.lock.identity, f.api.holder())
+					}
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -276,6 +300,87 @@ func TestALeaseDeletedWhileItsHolderIsCutOff(t *testing.T) {
 		f.api.set(func(*coordination.Lease) *coordination.Lease { return nil })
 		f.another(first.lock.identity, 2*leaseDuration+3*time.Second) // And the field sees that never two do.
 	})
+}
+
+func TestFollowersKnowTheHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField(t, "a", "b", "c", "d", "e", "f")
+		first := f.another("", 3*time.Second)
+		time.Sleep(time.Minute)
+		for _, m := range f.members {
+			holding, _ := m.lock.state()
+			if err := m.trouble(); err != nil || holding != first.lock.identity {
+				t.Errorf("%s takes %q for the holder, which is %s; trouble: %v", m.lock.identity, holding, first.lock.identity, err)
+			}
+		}
+	})
+}
+
+func TestALeaseThatMayNotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField(t)
+		f.api.forbidden = true
+		m := f.join("a")
+		time.Sleep(10 * time.Minute)
+		f.api.mu.Lock()
+		writes := f.api.writes
+		f.api.forbidden = false
+		f.api.mu.Unlock()
+		if writes > 10*60/15 {
+			t.Errorf("%d writes in 10 minutes, though none can succeed", writes)
+		}
+		f.mu.Lock()
+		told := slices.DeleteFunc(slices.Clone(f.log), func(line string) bool { return !strings.Contains(line, "needs a Role in namespace ns") })
+		f.mu.Unlock()
+		if len(told) < 1 || len(told) > 3 {
+			t.Errorf("the log has %d lines that say what is missing, want one in %s; %q", len(told), reportPause, f.log)
+		}
+		if err := m.trouble(); err == nil || !strings.Contains(err.Error(), "needs a Role") {
+			t.Errorf("the trouble is told as %v", err)
+		}
+		f.another("", 2*longestPause)
+	})
+}
+
+func TestNoAPIServerAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField(t)
+		m := f.join("a")
+		m.view.reachable(false)
+		time.Sleep(time.Hour)
+		f.mu.Lock()
+		if len(f.log) < 1 || len(f.log) > 14 {
+			t.Errorf("%d lines in an hour: %q", len(f.log), f.log)
+		}
+		f.mu.Unlock()
+		if err := m.trouble(); err == nil {
+			t.Error("nothing is told of the trouble")
+		}
+		m.view.reachable(true)
+		f.another("", 2*time.Minute)
+	})
+}
+
+func TestNobodyWaitsForOneThatStopsItsWork(t *testing.T) {
+	for _, away := range []time.Duration{11100, 11300, 11500, 11700} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newField(t, "a", "b")
+			f.losing = time.Minute
+			first := f.another("", 3*time.Second)
+			time.Sleep(time.Minute)
+			for first.fence.left() < 10980*time.Millisecond {
+				time.Sleep(time.Millisecond)
+			}
+			for _, m := range f.members {
+				m.view.reachable(false)
+			}
+			time.Sleep(away * time.Millisecond)
+			for _, m := range f.members {
+				m.view.reachable(true)
+			}
+			f.another("", 2*leaseDuration)
+		})
+	}
 }
 
 func TestMany(t *testing.T) {
@@ -296,7 +401,7 @@ func TestMany(t *testing.T) {
 		time.Sleep(time.Second)
 		f.api.mu.Lock()
 		defer f.api.mu.Unlock()
-		if f.api.writes > 6 {
+		if f.api.writes > 15 {
 			t.Errorf("%d writes until one of 59 had taken over", f.api.writes)
 		}
 	})

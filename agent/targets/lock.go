@@ -4,17 +4,17 @@ package targets
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	coordination "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
@@ -24,6 +24,15 @@ import (
 const (
 	ShortestLease = 4 * time.Second
 	LongestLease  = time.Minute
+)
+
+const (
+	// releasedSeconds is what client-go writes as the duration of a lease that is
+	// given away.
+	releasedSeconds = 1
+	// firstPause and longestPause are between writes that fail.
+	firstPause   = time.Second
+	longestPause = 30 * time.Second
 )
 
 // lock is the Lease object as client-go's leader election sees it. Reads are
@@ -37,67 +46,68 @@ type lock struct {
 	duration time.Duration
 	fence    *fence
 	usurped  chan struct{} // holds one: the lease was seen in other hands
+	report   func(error)   // is told why a write failed
 
-	mu      sync.Mutex          // guards the fields below
-	latest  *coordination.Lease // the newest seen; nil is none
-	gone    time.Time           // when latest was seen deleted
-	written time.Time           // when the last write of our own began
-	trouble error               // of the last write
+	mu       sync.Mutex          // guards the fields below
+	latest   *coordination.Lease // the newest seen; nil is none
+	gone     time.Time           // when latest was seen deleted
+	foreign  bool                // others held the lease since the last write of our own
+	written  time.Time           // when the last write of our own began
+	conflict bool                // a write from latest was refused: there is a newer one
+	pause    time.Duration       // after the last write that failed
+	again    time.Time           // no write before, unless the fence is open
+	trouble  error               // of the last write
 }
 
-var _ resourcelock.Interface = (*lock)(nil)
+// name is for people.
+func (l *lock) name() string { return l.meta.Namespace + "/" + l.meta.Name }
 
-// Identity implements resourcelock.Interface.
-func (l *lock) Identity() string { return l.identity }
-
-// Describe implements resourcelock.Interface.
-func (l *lock) Describe() string { return l.meta.Namespace + "/" + l.meta.Name }
-
-// RecordEvent implements resourcelock.Interface. Who holds the lease is logged.
-func (l *lock) RecordEvent(string) {}
-
-// Get implements resourcelock.Interface.
-func (l *lock) Get(context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+// read returns the lease and what the election is to think of it. What only
+// somebody's hand can have written is shown as the lease of another who is to be
+// waited for: whoever held it before may be cut off and not know.
+func (l *lock) read() (*coordination.Lease, *resourcelock.LeaderElectionRecord, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// Whoever held a lease that was deleted may be cut off and not know.
 	if l.latest == nil || !l.gone.IsZero() && time.Since(l.gone) > l.duration {
 		return nil, nil, apierrors.NewNotFound(coordination.Resource("leases"), l.meta.Name)
 	}
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&l.latest.Spec)
-	if s := time.Duration(record.LeaseDurationSeconds) * time.Second; record.HolderIdentity != "" && (s <= 0 || s > LongestLease) {
+	released := record.HolderIdentity == "" && record.LeaseDurationSeconds == releasedSeconds
+	if record.HolderIdentity == "" && !released || record.HolderIdentity == l.identity && l.foreign {
+		record.HolderIdentity = "somebody's hand"
+	}
+	if s := time.Duration(record.LeaseDurationSeconds) * time.Second; !released && (s < l.duration || s > LongestLease) {
 		record.LeaseDurationSeconds = int(l.duration / time.Second)
 	}
-	raw, err := json.Marshal(record)
-	if err != nil {
-		return nil, nil, fmt.Errorf("compare lease %s: %w", l.Describe(), err)
+	if record.LeaderTransitions < 0 || record.LeaderTransitions >= math.MaxInt32 {
+		record.LeaderTransitions = 0 // The next one could not be written.
 	}
-	return record, raw, nil
+	return l.latest, record, nil
 }
 
-// Create implements resourcelock.Interface.
-func (l *lock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+// create makes the lease.
+func (l *lock) create(ctx context.Context, record resourcelock.LeaderElectionRecord) (*coordination.Lease, error) {
 	lease := &coordination.Lease{ObjectMeta: l.meta, Spec: resourcelock.LeaderElectionRecordToLeaseSpec(&record)}
 	return l.write(ctx, record.HolderIdentity, func(ctx context.Context) (*coordination.Lease, error) {
 		return l.client.Create(ctx, lease, metav1.CreateOptions{})
 	})
 }
 
-// Update implements resourcelock.Interface. The election asks for it more often
-// than the lease needs it: what was just renewed is not renewed again.
-func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+// update writes the record over the lease that the election has looked at. The
+// election asks for it more often than the lease needs it: what was just renewed
+// is not renewed again.
+func (l *lock) update(ctx context.Context, lease *coordination.Lease, record resourcelock.LeaderElectionRecord) (*coordination.Lease, error) {
 	l.mu.Lock()
-	lease, written, gone := l.latest, l.written, !l.gone.IsZero()
+	latest, written, gone := l.latest, l.written, !l.gone.IsZero()
+	ours := holder(lease) == l.identity && !l.foreign
 	l.mu.Unlock()
-	if lease == nil {
-		return errors.New("there is no lease")
-	}
-	ours := holder(lease) == l.identity
 	switch {
+	case latest != nil && latest.ResourceVersion != lease.ResourceVersion:
+		return nil, l.changed()
 	case record.HolderIdentity == "" && !ours:
-		return errors.New("the lease is not ours to give away")
+		return nil, errors.New("the lease is not ours to give away")
 	case record.HolderIdentity != "" && ours && !gone && time.Since(written) < l.duration/4:
-		return nil
+		return lease, nil
 	}
 	lease = lease.DeepCopy()
 	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
@@ -106,35 +116,94 @@ func (l *lock) Update(ctx context.Context, record resourcelock.LeaderElectionRec
 	})
 }
 
+// changed is the error of an election that has looked at an older lease.
+func (l *lock) changed() error {
+	return fmt.Errorf("write lease %s: %w", l.name(), apierrors.NewConflict(coordination.Resource("leases"), l.meta.Name, errors.New("it has changed meanwhile")))
+}
+
 // write does a write and takes in what came of it.
-func (l *lock) write(ctx context.Context, identity string, write func(context.Context) (*coordination.Lease, error)) error {
+func (l *lock) write(ctx context.Context, identity string, write func(context.Context) (*coordination.Lease, error)) (*coordination.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.duration/4)
 	defer cancel()
+	if err := l.mayWrite(ctx); err != nil {
+		return nil, err
+	}
 	begun := time.Now()
 	lease, err := write(ctx)
-	l.mu.Lock()
-	l.trouble = err
-	l.mu.Unlock()
 	switch {
 	case err == nil:
-		l.take(lease)
-		l.mu.Lock()
-		l.written = begun
-		l.mu.Unlock()
+		l.wrote(lease, begun)
 		if identity == l.identity {
 			// The others wait for the duration from when they saw it, which is
 			// after it began. What is left out is for a scrape to be written in.
 			l.fence.extend(begun.Add(l.duration - l.duration/12))
 		}
-		return nil
+		return lease, nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
-		if lease, getErr := l.client.Get(ctx, l.meta.Name, metav1.GetOptions{}); getErr == nil {
-			l.take(lease)
-		}
+		// Somebody was faster. The watch tells who; only if it does not, the
+		// next attempt asks.
+		l.mu.Lock()
+		l.conflict = true
+		l.mu.Unlock()
+		return nil, fmt.Errorf("write lease %s: %w", l.name(), err)
+	case apierrors.IsNotFound(err) && l.known():
+		l.take(nil) // It was deleted; the next attempt makes it.
+		return nil, fmt.Errorf("write lease %s: %w", l.name(), err)
+	}
+	err = fmt.Errorf("write lease %s: %w", l.name(), err)
+	l.failed(err)
+	return nil, err
+}
+
+// mayWrite is nil unless a write can only fail, or failed too short a time ago.
+func (l *lock) mayWrite(ctx context.Context) error {
+	l.mu.Lock()
+	left, conflict, trouble := time.Until(l.again), l.conflict, l.trouble
+	l.mu.Unlock()
+	if left > 0 && l.fence.left() == 0 {
+		return fmt.Errorf("not tried again for another %s: %w", left.Round(time.Second), trouble)
+	}
+	if !conflict {
+		return nil
+	}
+	lease, err := l.client.Get(ctx, l.meta.Name, metav1.GetOptions{})
+	switch {
 	case apierrors.IsNotFound(err):
 		l.take(nil)
+	case err != nil:
+		err = fmt.Errorf("read lease %s: %w", l.name(), err)
+		l.failed(err)
+		return err
+	default:
+		l.take(lease)
 	}
-	return fmt.Errorf("write lease %s: %w", l.Describe(), err)
+	return l.changed()
+}
+
+// known says whether there is a lease, as far as is known.
+func (l *lock) known() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.latest != nil
+}
+
+// wrote takes in a write of our own.
+func (l *lock) wrote(lease *coordination.Lease, begun time.Time) {
+	l.take(lease)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.written, l.foreign, l.pause, l.trouble = begun, false, 0, nil
+}
+
+// failed makes the next write wait, unless the lease is held: a thousand agents
+// whose writes fail must not hammer the API server.
+func (l *lock) failed(err error) {
+	l.mu.Lock()
+	l.pause = min(max(2*l.pause, firstPause), longestPause)
+	l.again = time.Now().Add(wait.Jitter(l.pause, 0.5))
+	l.trouble = err
+	l.mu.Unlock()
+	l.report(err)
 }
 
 // see takes in what the watch brings, which may be older than what is known.
@@ -154,10 +223,17 @@ func (l *lock) see(lease *coordination.Lease) {
 
 // take makes lease what is known; nil is that there is none.
 func (l *lock) take(lease *coordination.Lease) {
+	others := lease != nil && holder(lease) != l.identity
 	l.mu.Lock()
-	l.latest, l.gone = lease, time.Time{}
+	l.latest, l.gone, l.conflict = lease, time.Time{}, false
+	if lease != nil {
+		l.again, l.trouble = time.Time{}, nil // Things move on.
+	}
+	if others && holder(lease) != "" {
+		l.foreign = true
+	}
 	l.mu.Unlock()
-	if lease != nil && holder(lease) != l.identity {
+	if others {
 		select {
 		case l.usurped <- struct{}{}:
 		default:
@@ -180,30 +256,6 @@ func (l *lock) state() (holding string, trouble error) {
 		holding = holder(l.latest)
 	}
 	return holding, l.trouble
-}
-
-// ballot is the lock for one election. An election that is over and has not ended
-// yet, waiting for the API server, must not write any more.
-type ballot struct {
-	*lock
-
-	void atomic.Bool
-}
-
-// Update implements resourcelock.Interface.
-func (b *ballot) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if b.void.Load() {
-		return errors.New("this election is over")
-	}
-	return b.lock.Update(ctx, record)
-}
-
-// Create implements resourcelock.Interface.
-func (b *ballot) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if b.void.Load() {
-		return errors.New("this election is over")
-	}
-	return b.lock.Create(ctx, record)
 }
 
 func holder(lease *coordination.Lease) string {

@@ -63,11 +63,13 @@ func (t *Targets) Locate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find out which targets are this agent's: %w", err)
 	}
+	t.mu.Lock()
 	t.place = found
-	level.Info(t.logger).Log("msg", "whose targets are scraped here is decided", "node", found.node, "lease", found.lease, "scope", t.opts.Part, "note", found.why)
 	if found.lease {
 		t.stand()
 	}
+	t.mu.Unlock()
+	level.Info(t.logger).Log("msg", "whose targets are scraped here is decided", "node", found.node, "lease", found.lease, "scope", t.opts.Part, "note", found.why)
 	return nil
 }
 
@@ -75,8 +77,8 @@ func (t *Targets) locate(ctx context.Context) (place, error) {
 	at := t.opts.Place
 	client, err := connect(at.Kubeconfig)
 	switch {
-	case errors.Is(err, rest.ErrNotInCluster) && t.opts.Part == PartNode:
-		return place{}, errors.New("--scrape.scope=node, but this is no Kubernetes: name the cluster with --kubernetes.kubeconfig, or leave the flag out to scrape everything")
+	case errors.Is(err, rest.ErrNotInCluster) && t.opts.Part != PartAll:
+		return place{}, fmt.Errorf("--scrape.scope=%s, but this is no Kubernetes: name the cluster with --kubernetes.kubeconfig, or leave the flag out to scrape everything", t.opts.Part)
 	case errors.Is(err, rest.ErrNotInCluster):
 		return place{why: "not in Kubernetes, everything is scraped"}, nil
 	case err != nil:
@@ -178,7 +180,7 @@ func (t *Targets) locateByPod(ctx context.Context, client kubernetes.Interface, 
 // their pods; a DaemonSet's have only five letters behind its name.
 func notOfDaemonSet(pod string) bool {
 	const letters = "[bcdfghjklmnpqrstvwxz2456789]" // apimachinery's rand.String
-	return regexp.MustCompile(`-` + letters + `{6,10}-` + letters + `{5}$|-[0-9]{1,4}$`).MatchString(pod)
+	return regexp.MustCompile(`-` + letters + `{8,10}-` + letters + `{5}$|-[0-9]{1,4}$`).MatchString(pod)
 }
 
 // decide tells from the agent's pod, or from the error of reading it, whether

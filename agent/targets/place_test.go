@@ -101,7 +101,7 @@ func TestLocate(t *testing.T) {
 		"laptop, NODE_NAME of another":  {place: Place{Node: "jenkins"}, want: place{why: "not in Kubernetes, everything is scraped"}},
 		"laptop that wants a node":      {part: PartNode, refusal: "--kubernetes.kubeconfig"},
 		"cluster's part":                {part: PartCluster, inside: true, place: Place{Node: "n1"}, want: place{lease: true}},
-		"cluster's part, not in one":    {part: PartCluster, want: place{why: "not in Kubernetes, everything is scraped"}},
+		"cluster's part, not in one":    {part: PartCluster, refusal: "--scrape.scope=cluster"},
 		"told its node":                 {inside: true, place: Place{Node: "n1"}, want: place{node: "n1", lease: true}},
 		"told its node, only the node":  {inside: true, part: PartNode, place: Place{Node: "n1"}, want: place{node: "n1"}},
 		"not expanded":                  {inside: true, place: Place{Node: "$(NODE_NAME)"}, refusal: "no name of a node"},

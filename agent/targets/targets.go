@@ -32,6 +32,10 @@ import (
 	"torchbearer/config"
 )
 
+// updatePause is the longest between two updates where discovery is busy. Each
+// is all groups, and a job that was taken over waits for it.
+const updatePause = 2 * time.Second
+
 // Options say what discovery works with. Library and Registry must be set; the
 // rest is for agents that share a cluster.
 type Options struct {
@@ -44,10 +48,6 @@ type Options struct {
 	LeaseName      string
 	LeaseNamespace string        // "" is that of the agent's pod
 	LeaseDuration  time.Duration // whole seconds, from ShortestLease to LongestLease
-
-	// HandOver is called with jobs whose targets go from here to other agents,
-	// before they go; nil ignores it.
-	HandOver func(jobs []string)
 }
 
 // Targets discovers the targets of all jobs that are this agent's.
@@ -60,7 +60,6 @@ type Targets struct {
 	lease       *lease // set by Locate; nil when there is none
 	fence       fence
 	leased      atomic.Pointer[map[string]bool] // jobs that need the lease
-	leaseHeld   prometheus.Gauge
 	scrapedJobs *prometheus.GaugeVec
 
 	applying sync.Mutex // one at a time
@@ -69,7 +68,6 @@ type Targets struct {
 	silent  map[string]int
 	config  *config.Config
 	holding bool // the lease
-	shares  map[string]share
 }
 
 // New returns a discovery without jobs. Locate and Run must be called.
@@ -85,10 +83,6 @@ func New(opts Options) (*Targets, error) {
 		opts:   opts,
 		logger: opts.Logger,
 		silent: make(map[string]int),
-		leaseHeld: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "torchbearer_lease_held",
-			Help: "Whether this agent holds the lease, and so scrapes the cluster-scoped jobs.",
-		}),
 		scrapedJobs: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "torchbearer_job_scraped",
 			Help: "Whether the job, or this node's part of it, is scraped by this agent; 0 is that others do.",
@@ -97,10 +91,18 @@ func New(opts Options) (*Targets, error) {
 	if t.logger == nil {
 		t.logger = log.NewNopLogger()
 	}
-	opts.Registry.MustRegister(t.leaseHeld, t.scrapedJobs)
+	opts.Registry.MustRegister(t.scrapedJobs, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "torchbearer_lease_held",
+		Help: "Whether this agent holds the lease, and so scrapes the cluster-scoped jobs.",
+	}, func() float64 {
+		if t.fence.left() > 0 {
+			return 1
+		}
+		return 0
+	}))
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	t.manager = discovery.NewManager(ctx, opts.Library, opts.Registry, mechanisms, discovery.Name("scrape"))
+	t.manager = discovery.NewManager(ctx, opts.Library, opts.Registry, mechanisms, discovery.Name("scrape"), discovery.Updatert(updatePause))
 	if t.manager == nil {
 		stop()
 		return nil, errors.New("make discovery manager; the log says why")
@@ -129,24 +131,25 @@ func (t *Targets) stand() {
 		},
 		fence:  &t.fence,
 		logger: t.logger,
-		gained: func() { t.hold(true) },
-		lost:   func() { t.hold(false) },
+		gained: func() { t.hold(true, false) },
+		lost:   func(stopping bool) { t.hold(false, stopping) },
 	}
+	t.lease.lock.report = t.lease.report
 }
 
-// hold begins or ends the work of the one that holds the lease.
-func (t *Targets) hold(holding bool) {
+// hold begins or ends the work of the one that holds the lease. An agent that is
+// stopping ends its discovery by itself.
+func (t *Targets) hold(holding, stopping bool) {
 	t.applying.Lock()
 	defer t.applying.Unlock()
 	t.mu.Lock()
 	t.holding = holding
 	known := t.config != nil
-	t.mu.Unlock()
-	t.leaseHeld.Set(0)
-	if holding {
-		t.leaseHeld.Set(1)
-	}
 	if known {
+		t.tell()
+	}
+	t.mu.Unlock()
+	if known && !stopping {
 		_ = t.apply() // It cannot fail where it did not before.
 	}
 }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A reload of a job waits for its scrapes under way: a target that hangs makes
+// it last for the scrape timeout.
+func TestAStopDoesNotWaitForAReloadThatHangs(t *testing.T) {
+	rc := newReceiver(t)
+	var hanging atomic.Int64
+	end := make(chan struct{})
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		hanging.Add(1)
+		<-end
+	}))
+	defer target.Close()
+	defer close(end)
+	// Many targets, so that one of them is scraped soon.
+	var targets []string
+	for i := range 60 {
+		targets = append(targets, fmt.Sprintf("{targets: [%q], labels: {n: '%d'}}", strings.TrimPrefix(target.URL, "http://"), i))
+	}
+	text := configText(rc.URL, v2, "  - job_name: slow\n    scrape_interval: 30s\n    scrape_timeout: 30s\n    static_configs: ["+strings.Join(targets, ", ")+"]\n")
+	a := start(t, t.TempDir(), text, func(opts *Options) {
+		opts.FlushDeadline = 2 * time.Second
+		opts.ReloadInterval = 20 * time.Millisecond
+	})
+	until(t, "a scrape hangs", func() bool { return hanging.Load() > 0 })
+	write(t, a.file, strings.ReplaceAll(text, "scrape_timeout: 30s", "scrape_timeout: 29s"))
+	since := time.Now()
+	until(t, "the reload hangs", func() bool {
+		if len(a.reloading) == 0 {
+			since = time.Now()
+		}
+		return time.Since(since) > 300*time.Millisecond
+	})
+
+	begun := time.Now()
+	_ = a.stop() // It may say that taking targets did not end.
+	if took := time.Since(begun); took > 6*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
