@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -46,7 +47,7 @@ func Missing() string {
 	if networkPlugins() == "" {
 		return "a cluster with containers needs the network plugins; e2e/kubernetes.sh installs them on Debian"
 	}
-	if out, err := exec.Command("unshare", "--mount", "--pid", "--net", "--fork", "true").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), "unshare", "--mount", "--pid", "--net", "--fork", "true").CombinedOutput(); err != nil {
 		return fmt.Sprintf("a cluster with containers needs namespaces, which cannot be made here: %v: %s", err, out)
 	}
 	return ""
@@ -140,7 +141,7 @@ func (c *Cluster) Close() error {
 		p.Close()
 	}
 	var err error
-	if c.ControlPlane.transport != nil {
+	if c.transport != nil {
 		err = c.ControlPlane.Close()
 	}
 	sweepCgroups(c.cgroup)
@@ -168,9 +169,10 @@ func (c *Cluster) Command(ctx context.Context, path string, args ...string) (str
 
 // Logs is what the programs of the cluster have written last, for a test that has failed.
 func (c *Cluster) Logs() string {
-	text := "kube-apiserver:\n" + c.Log()
+	var text strings.Builder
+	fmt.Fprintf(&text, "kube-apiserver:\n%s", c.Log())
 	for name, p := range c.programs {
-		text += "\n" + name + ":\n" + p.Tail(25)
+		fmt.Fprintf(&text, "\n%s:\n%s", name, p.Tail(25))
 	}
-	return text
+	return text.String()
 }

@@ -74,7 +74,7 @@ func closeCluster(t *testing.T, c *cluster.Cluster) {
 			t.Errorf("a mount is left: %s", line)
 		}
 	}
-	if left, err := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/*/torchbearer-e2e-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob("/sys/fs/cgroup/*/torchbearer-e2e-*"); err != nil || len(left) > 0 {
 		t.Errorf("cgroups are left: %v, %v", left, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,11 +34,13 @@ type Front struct {
 	url      string
 	upstream *http.Transport
 	forward  *httputil.ReverseProxy
+	refused  atomic.Int64 // answers of the API server itself
 
 	mu   sync.Mutex // guards all below
 	rule func(*http.Request) *Fault
 	open map[int]context.CancelFunc // of the requests that are under way
 	next int
+	hurt int // requests that a rule did something to
 }
 
 // StartFront makes a Front for this API server; the caller has to Close it.
@@ -66,6 +69,12 @@ func (c *ControlPlane) StartFront() (*Front, error) {
 	f.forward = &httputil.ReverseProxy{
 		Transport: f.upstream, FlushInterval: -1, ErrorLog: quiet,
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "https", Host: c.address}) },
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode == http.StatusUnauthorized {
+				f.refused.Add(1)
+			}
+			return nil
+		},
 		// As if there were no proxy: the connection breaks.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
@@ -127,11 +136,30 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		delete(f.open, id)
 	}()
 	if rule != nil {
-		if fault := rule(r); fault != nil && fault.answer(ctx, w) {
-			return
+		if fault := rule(r); fault != nil {
+			f.count()
+			if fault.answer(ctx, w) {
+				return
+			}
 		}
 	}
 	f.forward.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// Refused is the number of requests that the API server itself has answered with 401.
+func (f *Front) Refused() int { return int(f.refused.Load()) }
+
+// Hurt is the number of requests so far that a rule did something to.
+func (f *Front) Hurt() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hurt
+}
+
+func (f *Front) count() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hurt++
 }
 
 // answer says whether the request has been answered.

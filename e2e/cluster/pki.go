@@ -152,14 +152,17 @@ func (a *authority) clientTLS(shown *pair) (*tls.Config, error) {
 // issuer is what the tokens of service accounts name as theirs.
 const issuer = "https://kubernetes.default.svc.cluster.local"
 
+// leeway is how much longer than they say the API server takes tokens.
+const leeway = time.Minute
+
 // token signs the token of a service account. The API server would do it for ten minutes at least; a test of expired
 // tokens has no such time.
 func (a *authority) token(namespace, name, uid string, life time.Duration) (string, error) {
-	now := time.Now()
+	begin := time.Now().Add(-2 * leeway)
 	account := map[string]string{"name": name, "uid": uid}
 	claims, err := json.Marshal(map[string]any{
 		"iss": issuer, "aud": []string{issuer}, "sub": "system:serviceaccount:" + namespace + ":" + name,
-		"iat": now.Add(-time.Minute).Unix(), "nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(life).Unix(),
+		"iat": begin.Unix(), "nbf": begin.Unix(), "exp": time.Now().Add(life - leeway).Unix(),
 		"kubernetes.io": map[string]any{"namespace": namespace, "serviceaccount": account},
 	})
 	if err != nil {
