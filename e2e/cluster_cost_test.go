@@ -49,12 +49,18 @@ func TestCost(t *testing.T) {
 		t.Logf("%6d %7d %13d %13d %10d %9d  %v", b.nodes, b.nodes*podsOfNode, b.resident>>10, b.anonymous>>10,
 			b.received, b.requests, b.watches)
 	}
-	for what, pair := range map[string][2]int{
-		"resident memory": {small.resident, large.resident}, "anonymous memory": {small.anonymous, large.anonymous},
-		"bytes received": {int(small.received), int(large.received)}, "requests": {small.requests, large.requests},
+	for what, of := range map[string]struct {
+		small, large int
+		most         float64
+	}{
+		"resident memory": {small.resident, large.resident, 1.1},
+		// It is small, and what the runtime has not given back yet is a matter of chance; 30,000 pods would be times it.
+		"anonymous memory": {small.anonymous, large.anonymous, 1.3},
+		"bytes received":   {int(small.received), int(large.received), 1.1},
+		"requests":         {small.requests, large.requests, 1.1},
 	} {
-		if ratio := float64(pair[1]) / float64(pair[0]); ratio > 1.1 {
-			t.Errorf("%s: %d in the large cluster is %.2f times the %d in the small one", what, pair[1], ratio, pair[0])
+		if ratio := float64(of.large) / float64(of.small); ratio > of.most {
+			t.Errorf("%s: %d in the large cluster is %.2f times the %d in the small one", what, of.large, ratio, of.small)
 		}
 	}
 	for _, b := range []bill{small, large} {
