@@ -43,12 +43,11 @@ test-unit: ## Tests of the packages, with the race detector.
 
 # As root on Debian it installs what tests on a whole cluster and on the chain behind the central need; else those skip.
 test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
-	e2e/kubernetes.sh
-	e2e/influx.sh
+	e2e/packages.sh cluster chain
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 45m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
 
 test-image: ## Build the Dockerfile's image and run it, where a Docker engine runs or can be started.
-	e2e/docker.sh
+	e2e/packages.sh image
 	cd e2e && TORCHBEARER_E2E_IMAGE=1 go test -timeout 30m -run TestImage -count=1 -v .
 
 compare: build ## What it costs beside Prometheus's agent, on the same load in turn (ARGS="-rounds 1").

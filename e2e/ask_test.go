@@ -116,18 +116,23 @@ func wantArrives(t *testing.T, a *agent, dest *receiver.Receiver, pairs ...strin
 func wantQuery(t *testing.T, a *agent, central, expression string, want float64) map[string]string {
 	t.Helper()
 	var labels map[string]string
-	a.until(t, 20*time.Second, expression, func(ctx context.Context) error {
-		result, err := process.Query(ctx, central, expression)
-		if err != nil {
-			return err
-		}
-		if len(result) != 1 || result[0].Float() != want {
-			return fmt.Errorf("the result is %v, want one sample of value %v", result, want)
-		}
-		labels = result[0].Metric
-		return nil
+	a.until(t, 20*time.Second, expression, func(ctx context.Context) (err error) {
+		labels, err = oneResult(ctx, central, expression, want)
+		return err
 	})
 	return labels
+}
+
+// oneResult returns the labels of an expression's one result, if it is that.
+func oneResult(ctx context.Context, central, expression string, want float64) (map[string]string, error) {
+	result, err := process.Query(ctx, central, expression)
+	if err != nil {
+		return nil, err
+	}
+	if len(result) != 1 || result[0].Float() != want {
+		return nil, fmt.Errorf("the result is %v, want one sample of value %v", result, want)
+	}
+	return result[0].Metric, nil
 }
 
 // wantUp waits until the last `up` of each of these jobs is 1 at the receiver.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,15 +34,7 @@ func (c *chain) do(ctx context.Context, method, address, user, password, body st
 	if req.URL.Scheme == "http" {
 		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	answer, err := io.ReadAll(resp.Body)
-	if closing := resp.Body.Close(); err == nil {
-		err = closing
-	}
-	return resp.StatusCode, string(answer), err
+	return process.Do(client, req)
 }
 
 // influxPost posts to InfluxDB past nginx, which may not run yet.
@@ -105,16 +96,9 @@ func (c *chain) tagValues(ctx context.Context, env, label string) (map[string]bo
 func (s *central) wantValue(t *testing.T, expression string, want float64) map[string]string {
 	t.Helper()
 	var labels map[string]string
-	until(t, 60*time.Second, expression, func(ctx context.Context) error {
-		result, err := process.Query(ctx, s.url, expression)
-		if err != nil {
-			return err
-		}
-		if len(result) != 1 || result[0].Float() != want {
-			return fmt.Errorf("the result is %v, want one sample of value %v", result, want)
-		}
-		labels = result[0].Metric
-		return nil
+	until(t, 60*time.Second, expression, func(ctx context.Context) (err error) {
+		labels, err = oneResult(ctx, s.url, expression, want)
+		return err
 	})
 	return labels
 }

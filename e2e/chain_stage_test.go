@@ -90,7 +90,7 @@ func debian(t *testing.T, name string) string {
 			return path
 		}
 	}
-	t.Skipf("there is no %s: the chain cannot be run; e2e/influx.sh installs it as root on Debian", name)
+	t.Skipf("there is no %s: the chain cannot be run; e2e/packages.sh installs it as root on Debian", name)
 	return ""
 }
 

@@ -102,14 +102,14 @@ func (e *engine) docker(t *testing.T, args ...string) string {
 func startEngine(t *testing.T) *engine {
 	t.Helper()
 	if _, err := exec.LookPath("docker"); err != nil {
-		t.Skip("there is no docker client; e2e/docker.sh installs it on Debian")
+		t.Skip("there is no docker client; e2e/packages.sh installs it on Debian")
 	}
 	if exec.Command("docker", "info").Run() == nil {
 		return &engine{builder: os.Getenv("TORCHBEARER_E2E_BUILDER")}
 	}
 	dockerd, err := exec.LookPath("dockerd")
 	if err != nil {
-		t.Skip("no Docker engine runs and there is none to start; e2e/docker.sh installs it on Debian")
+		t.Skip("no Docker engine runs and there is none to start; e2e/packages.sh installs it on Debian")
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("no Docker engine runs, and only root can start one")
@@ -171,7 +171,7 @@ func importBuilder(t *testing.T, e *engine) {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Skip("there is no busybox for the builder image; e2e/docker.sh installs busybox-static on Debian")
+		t.Skip("there is no busybox for the builder image; e2e/packages.sh installs busybox-static on Debian")
 	}
 	script := `set -eu
 mkdir -p "$1/bin" "$1/tmp" "$1/usr/local" "$1/etc/ssl/certs"

@@ -41,11 +41,11 @@ func Missing() string {
 	}
 	for _, program := range []string{"unshare", "nsenter", "ip", "iptables", "containerd", "ctr", "runc", "conntrack"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return "a cluster with containers needs the program " + program + "; e2e/kubernetes.sh installs it on Debian"
+			return "a cluster with containers needs the program " + program + "; e2e/packages.sh installs it on Debian"
 		}
 	}
 	if networkPlugins() == "" {
-		return "a cluster with containers needs the network plugins; e2e/kubernetes.sh installs them on Debian"
+		return "a cluster with containers needs the network plugins; e2e/packages.sh installs them on Debian"
 	}
 	if out, err := exec.CommandContext(context.Background(), "unshare", "--mount", "--pid", "--net", "--fork", "true").CombinedOutput(); err != nil {
 		return fmt.Sprintf("a cluster with containers needs namespaces, which cannot be made here: %v: %s", err, out)

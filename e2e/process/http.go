@@ -29,7 +29,13 @@ func do(ctx context.Context, method, address string) (int, string, error) {
 		return 0, "", err
 	}
 	transport := &http.Transport{DisableKeepAlives: true} // No connection may outlive the call.
-	resp, err := transport.RoundTrip(req)
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return Do(&http.Client{Transport: transport, CheckRedirect: stay}, req)
+}
+
+// Do sends the request and returns the status and the body of the answer.
+func Do(client *http.Client, req *http.Request) (int, string, error) {
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, "", err
 	}
