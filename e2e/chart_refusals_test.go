@@ -24,6 +24,7 @@ func TestChartRefuses(t *testing.T) {
 		{"destinations are no list", first, []string{"remoteWrite=https://central"}, []string{"/remoteWrite", "want array"}},
 		{"empty cluster", "", []string{"clusterName="}, []string{"/clusterName", "minLength"}},
 		{"blank cluster", "", []string{"clusterName=  "}, []string{"clusterName: set it"}},
+		{"cluster of two lines", "", []string{"clusterName=a\nb"}, []string{"/clusterName", "does not match pattern"}},
 		{"cluster is a number", "clusterName", []string{"clusterName=12"}, []string{"/clusterName", "want string"}},
 		{"empty community label", "clusterName", []string{"server.global.external_labels.clustername="}, []string{"clusterName: set it"}},
 		{"two names for the cluster", "", []string{"server.global.external_labels.clustername=other"}, []string{`clusterName is "aks-test"`, `"other"`, "remove one"}},
