@@ -302,6 +302,21 @@ func TestALeaseDeletedWhileItsHolderIsCutOff(t *testing.T) {
 	})
 }
 
+func TestADeletedLeaseIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newField(t, "a", "b")
+		first := f.another("", 3*time.Second)
+		for range 20 { // At different times since it was renewed.
+			time.Sleep(10*time.Second + 170*time.Millisecond)
+			f.api.set(func(*coordination.Lease) *coordination.Lease { return nil })
+			time.Sleep(1500 * time.Millisecond)
+			if now := f.api.holder(); now != first.lock.identity {
+				t.Fatalf("the lease that was deleted is now of %q, want it of %q as before; %v", now, first.lock.identity, f.log)
+			}
+		}
+	})
+}
+
 func TestFollowersKnowTheHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newField(t, "a", "b", "c", "d", "e", "f")

@@ -102,7 +102,9 @@ func (l *lock) update(ctx context.Context, lease *coordination.Lease, record res
 	ours := holder(lease) == l.identity && !l.foreign
 	l.mu.Unlock()
 	switch {
-	case latest != nil && latest.ResourceVersion != lease.ResourceVersion:
+	case latest == nil:
+		return nil, errors.New("there is no lease")
+	case latest.ResourceVersion != lease.ResourceVersion:
 		return nil, l.changed()
 	case record.HolderIdentity == "" && !ours:
 		return nil, errors.New("the lease is not ours to give away")
