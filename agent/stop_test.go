@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,12 +19,13 @@ func TestAStopDoesNotWaitForAReloadThatHangs(t *testing.T) {
 	rc := newReceiver(t)
 	var hanging atomic.Int64
 	end := make(chan struct{})
+	release := sync.OnceFunc(func() { close(end) })
 	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		hanging.Add(1)
 		<-end
 	}))
 	defer target.Close()
-	defer close(end)
+	defer release()
 	// Many targets, so that one of them is scraped soon.
 	var targets []string
 	for i := range 60 {
@@ -49,4 +51,8 @@ func TestAStopDoesNotWaitForAReloadThatHangs(t *testing.T) {
 	if took := time.Since(begun); took > 6*time.Second {
 		t.Errorf("the stop took %s", took)
 	}
+	// It goes on when the targets answer, and keeps the config in the directory
+	// that ends with the test.
+	release()
+	until(t, "the reload ends", func() bool { return len(a.reloading) == 0 })
 }
