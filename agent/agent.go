@@ -60,8 +60,10 @@ type Agent struct {
 	stages  []stage // in the order of Apply
 
 	reloading chan struct{} // holds one: a reload is under way
+	begun     chan struct{} // closed when the first config is applied
 	stopping  chan struct{} // closed when reloads are refused
 	opened    bool          // the log; only for the goroutine of Run
+	endHold   func() error  // ends keeping the log; nil before; the same
 
 	mu        sync.Mutex     // guards the fields below
 	first     *config.Source // what running was read from at the start
@@ -85,6 +87,7 @@ func New(opts Options) (_ *Agent, err error) {
 		store:   store{dir: opts.WAL.Dir},
 
 		reloading: make(chan struct{}, 1),
+		begun:     make(chan struct{}),
 		stopping:  make(chan struct{}),
 	}
 	if err := a.loadFirst(); err != nil {
@@ -94,10 +97,10 @@ func New(opts Options) (_ *Agent, err error) {
 	a.shipper = shipper.New(shipper.Options{
 		Dir:               opts.WAL.Dir,
 		Logger:            log.With(opts.Logger, "component", "shipper"),
-		Library:           opts.Library.With("component", "shipper"),
 		Registry:          opts.Registry,
+		Log:               (*source)(a),
 		FlushDeadline:     opts.FlushDeadline,
-		Metadata:          (*metadata)(a),
+		Retention:         opts.WAL.MaxAge,
 		TypeAndUnitLabels: opts.Scraper.TypeAndUnitLabels,
 	})
 	defer func() {
@@ -110,7 +113,6 @@ func New(opts Options) (_ *Agent, err error) {
 	walOpts.Library = opts.Library.With("component", "wal")
 	walOpts.Registry = opts.Registry
 	walOpts.Follower = a.shipper
-	walOpts.Sent = a.shipper.Storage()
 	a.wal = wal.New(walOpts)
 	scraperOpts := opts.Scraper
 	scraperOpts.Library = opts.Library.With("component", "scraper")
@@ -209,10 +211,23 @@ func (a *Agent) open(ctx context.Context) (opened bool, err error) {
 	go func() { done <- a.wal.Open() }()
 	select {
 	case err := <-done:
-		a.opened = err == nil
+		if a.opened = err == nil; a.opened {
+			a.keep()
+		}
 		return a.opened, err
 	case <-ctx.Done():
 		return false, nil
+	}
+}
+
+// keep keeps the log until endHold is called.
+func (a *Agent) keep() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.wal.Run(ctx) }()
+	a.endHold = func() error {
+		cancel()
+		return <-ended
 	}
 }
 
@@ -220,11 +235,11 @@ func (a *Agent) open(ctx context.Context) (opened bool, err error) {
 func (a *Agent) Close() error { return a.closeSinks(context.Background()) }
 
 // closeSinks closes the log, then what reads it. That not everything could be
-// sent in time is logged by the shipper, and no reason to fail.
+// sent in time is logged by the shipper, and no reason to fail: it stays.
 func (a *Agent) closeSinks(ctx context.Context) error {
 	var err error
 	if a.opened {
-		err = a.wal.Close()
+		err = errors.Join(a.endHold(), a.wal.Close())
 	}
 	if flushErr := a.shipper.Close(ctx); flushErr != nil && !errors.Is(flushErr, shipper.ErrDeadline) {
 		err = errors.Join(err, flushErr)
@@ -282,18 +297,8 @@ func (a *Agent) Config() string {
 // Scopes tells which jobs are scraped here, and who scrapes the others.
 func (a *Agent) Scopes() targets.Status { return a.targets.Status() }
 
+// Destinations tells what became of what was to be sent.
+func (a *Agent) Destinations() []shipper.Status { return a.shipper.Status() }
+
 // Scrapes is the library's manager, which knows all targets.
 func (a *Agent) Scrapes() *scrape.Manager { return a.scraper.Manager() }
-
-// metadata gives Remote Write 1.0 the metadata that targets were scraped with.
-// It is the one thing that does not go through the log; Remote Write 2.0 takes
-// metadata from there.
-type metadata Agent
-
-// Get implements remote.ReadyScrapeManager.
-func (m *metadata) Get() (*scrape.Manager, error) {
-	if m.scraper == nil {
-		return nil, errors.New("nothing is scraped yet")
-	}
-	return m.scraper.Manager(), nil
-}

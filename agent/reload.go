@@ -39,9 +39,16 @@ func (e *BadConfigError) BadConfig() bool { return true }
 var errStopping = errors.New("the agent is stopping")
 
 // Reload reads the config file again and applies it, or changes nothing. A bad
-// config is a BadConfigError. One reload runs at a time; ctx ends the waiting,
-// not the reload.
+// config is a BadConfigError. One reload runs at a time, and none before the
+// first config is applied; ctx ends the waiting, not the reload.
 func (a *Agent) Reload(ctx context.Context) error {
+	select {
+	case <-a.begun:
+	case <-a.stopping:
+		return errStopping
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the log to be opened: %w", ctx.Err())
+	}
 	select {
 	case a.reloading <- struct{}{}:
 		defer func() { <-a.reloading }()

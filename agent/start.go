@@ -54,6 +54,7 @@ func (a *Agent) applyFirst() error {
 		a.metrics.refused()
 		return err
 	}
+	defer close(a.begun)
 	if !a.onLastGood() {
 		a.accepted(a.first, cfg)
 		return nil

@@ -1,217 +1,315 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package shipper owns what leaves: it reads the log on disk and sends it to
-// every remote_write destination of the config, by Prometheus's own
-// storage/remote.
+// Package shipper owns what leaves: for every remote_write destination it reads
+// the log on disk, window after window, and sends it.
 //
-// It promises that every series that leaves carries the mandatory labels with
-// the agent's values, whatever write_relabel_configs say, that a commit never
-// waits for it, and that Close ends within its deadline. It never writes to
-// the log and never changes the config it is given.
+// It promises that what the log holds is sent in the order it was scraped, to
+// each destination by itself, until the receiver has stored or refused it for
+// good; that a journal tells the process after a crash exactly what may have
+// been sent; that a commit never waits for it; that every series that leaves
+// carries the mandatory labels; and that Close ends in time. Samples that are in
+// the log when a config is applied and have not been sent leave by the new
+// config: its labels, its rules, its URL. It never writes to the log, and never
+// gives a sample up but for a verdict of the receiver that names it, its age
+// limit, or the disk budget, each of which it counts.
 package shipper
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	promconfig "github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/storage/remote"
-	"go.yaml.in/yaml/v2"
 
+	"torchbearer/agent/logged"
 	"torchbearer/config"
 )
 
-// After a wake the readers of the log are woken again, in pauses that grow from
-// wakeAgain to wakeEnough: one that was not waiting just then has missed it, and
-// would look by itself only after 15 s.
-const (
-	wakeAgain  = 50 * time.Millisecond
-	wakeEnough = 5 * time.Second
-)
-
-// Options say what the shipper works with. The fields above Metadata
-// must be set.
+// Options say what the shipper works with. All but TypeAndUnitLabels must be set.
 type Options struct {
-	Dir           string // data directory: the log lies in its folder wal
+	Dir           string // of the data; the journals lie in its folder ship
 	Logger        log.Logger
-	Library       *slog.Logger // for storage/remote
 	Registry      prometheus.Registerer
-	FlushDeadline time.Duration // for each destination that goes away, and for Close
-	// Metadata is where Remote Write 1.0 takes the metadata of metrics from;
-	// nil sends none. Remote Write 2.0 takes it from the log.
-	Metadata          remote.ReadyScrapeManager
+	Log           Log           // open when Apply is called first
+	FlushDeadline time.Duration // of Close
+	// Retention is how long a destination that is in the config no more is
+	// remembered: when it comes back it goes on where it was.
+	Retention         time.Duration
 	TypeAndUnitLabels bool
 }
 
-// Shipper sends to all destinations. Its methods may be called concurrently,
-// but for Apply and Close, which are for one goroutine.
+// Shipper sends to all destinations. Its methods may be called concurrently.
 type Shipper struct {
-	logger        log.Logger
-	storage       *remote.Storage
-	flushDeadline time.Duration
-	metrics       *prometheus.Registry // of storage/remote, to see how far it has read
-	in            *inMetrics
+	opts    Options
+	metrics *metrics
+	running atomic.Pointer[[]*destination]
+	logged  atomic.Int64 // points committed
 
-	wake    chan struct{} // holds one: the log has grown
-	stop    chan struct{}
-	stopped sync.WaitGroup
+	mu       sync.Mutex // guards the fields below
+	begun    bool
+	configs  []applied // of running, in the same order
+	dormant  []*dormant
+	versions int
+	closed   bool
 }
 
-// New returns a shipper without destinations. It must be closed.
+// applied is by what a destination was made.
+type applied struct {
+	config   promconfig.RemoteWriteConfig
+	settings *settings
+}
+
+// New returns a shipper without destinations.
 func New(opts Options) *Shipper {
-	s := &Shipper{
-		logger:        opts.Logger,
-		flushDeadline: opts.FlushDeadline,
-		metrics:       prometheus.NewRegistry(),
-		in:            newInMetrics(opts.Registry),
-		wake:          make(chan struct{}, 1),
-		stop:          make(chan struct{}),
-	}
-	opts.Registry.MustRegister(s.metrics)
-	s.storage = remote.NewStorage(opts.Library, s.metrics, func() (int64, error) { return 0, nil },
-		opts.Dir, opts.FlushDeadline, opts.Metadata, opts.TypeAndUnitLabels)
-	s.stopped.Go(s.notify)
+	s := &Shipper{opts: opts, metrics: newMetrics(opts.Registry)}
+	s.running.Store(&[]*destination{})
 	return s
 }
 
 // Committed tells what was committed to the log, newest being the highest
 // timestamp in it in milliseconds. It never blocks.
 func (s *Shipper) Committed(samples, histograms, exemplars int, newest int64) {
-	s.in.samples.Add(float64(samples))
-	s.in.histograms.Add(float64(histograms))
-	s.in.exemplars.Add(float64(exemplars))
-	// storage/remote plans its shards by the rate of what comes in, which it
-	// learns from an appender beside the log's.
-	rate := s.storage.AppenderV2(context.Background())
-	for range samples + histograms + exemplars {
-		_, _ = rate.Append(0, labels.EmptyLabels(), 0, newest, 0, nil, nil, storage.AOptions{}) // Only counts.
+	s.metrics.in(samples, histograms, exemplars, newest)
+	s.logged.Add(int64(samples + histograms))
+	for _, d := range *s.running.Load() {
+		d.wakeUp()
 	}
-	_ = rate.Commit() // Only adds the count up.
-	s.wakeReaders()
-}
-
-// Storage is the library's, for the log to ask how far was sent.
-func (s *Shipper) Storage() *remote.Storage { return s.storage }
-
-func (s *Shipper) wakeReaders() {
-	select {
-	case s.wake <- struct{}{}:
-	default: // They are about to be woken.
-	}
-}
-
-// notify wakes the readers of the log. It is a goroutine of its own since
-// Storage.Notify waits for the lock that ApplyConfig holds for as long as an
-// old destination takes to flush, and a scrape must not wait with it.
-func (s *Shipper) notify() {
-	pause := wakeAgain
-	again := time.NewTimer(pause)
-	defer again.Stop()
-	for {
-		select {
-		case <-s.wake:
-			pause = wakeAgain
-			again.Reset(pause)
-		case <-again.C:
-			if pause *= 2; pause < wakeEnough {
-				again.Reset(pause)
-			}
-		case <-s.stop:
-			return
-		}
-		s.storage.Notify()
-	}
-}
-
-// Apply sends to the destinations of cfg from now on. A destination whose
-// settings and labels did not change goes on undisturbed; one that changed is
-// flushed for at most the flush deadline and starts again. On an error nothing
-// has changed.
-func (s *Shipper) Apply(cfg *config.Config) error {
-	effective := withMandatoryLabels(cfg)
-	if err := checkDestinations(effective.RemoteWriteConfigs); err != nil {
-		return err
-	}
-	if err := s.storage.ApplyConfig(effective); err != nil {
-		return fmt.Errorf("apply remote_write: %w", err)
-	}
-	return nil
 }
 
 // Check finds out whether Apply would work, and changes nothing.
 func (s *Shipper) Check(cfg *config.Config) error {
-	return checkDestinations(withMandatoryLabels(cfg).RemoteWriteConfigs)
+	_, err := s.settings(cfg)
+	return err
 }
 
-// checkDestinations makes every client once, for trial: ApplyConfig of the
-// library forgets running queues when it fails half way.
-func checkDestinations(destinations []*promconfig.RemoteWriteConfig) error {
-	seen := make(map[string]bool)
-	for _, rw := range destinations {
-		// The library tells destinations apart by this text.
-		text, err := yaml.Marshal(rw)
+func (s *Shipper) settings(cfg *config.Config) ([]*settings, error) {
+	var all []*settings
+	for _, rw := range cfg.Prometheus.RemoteWriteConfigs {
+		set, err := newSettings(cfg, rw, s.opts.TypeAndUnitLabels)
 		if err != nil {
-			return fmt.Errorf("encode remote_write %s: %w", rw.URL.Redacted(), err)
+			return nil, err
 		}
-		if seen[string(text)] {
-			return fmt.Errorf("remote_write %s stands there twice; remove one, or give each a name", rw.URL.Redacted())
+		if slices.ContainsFunc(all, func(o *settings) bool { return o.identity == set.identity }) {
+			return nil, fmt.Errorf("remote_write %s stands there twice; remove one, or give each a name", rw.URL.Redacted())
 		}
-		seen[string(text)] = true
-		_, err = remote.NewWriteClient("check", &remote.ClientConfig{
-			URL:              rw.URL,
-			WriteProtoMsg:    rw.ProtobufMessage,
-			Timeout:          rw.RemoteTimeout,
-			HTTPClientConfig: rw.HTTPClientConfig,
-			SigV4Config:      rw.SigV4Config,
-			AzureADConfig:    rw.AzureADConfig,
-			GoogleIAMConfig:  rw.GoogleIAMConfig,
-			Headers:          rw.Headers,
-		})
-		if err != nil {
-			return fmt.Errorf("make a client for remote_write %s: %w", rw.URL.Redacted(), err)
+		all = append(all, set)
+	}
+	return all, nil
+}
+
+// Apply sends to the destinations of cfg from now on. One that was there goes
+// on where it was, whatever of it changed; a new one begins with what is logged
+// from now on. On an error nothing has changed. Apply does not wait for
+// receivers.
+func (s *Shipper) Apply(cfg *config.Config) error {
+	wanted, err := s.settings(cfg)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("apply remote_write: the shipper is closed")
+	}
+	if !s.begun {
+		if err := s.openJournals(); err != nil {
+			return err
 		}
 	}
+	former := *s.running.Load()
+	found := match(identities(wanted), s.known(former))
+	configs := make([]applied, len(wanted))
+	running := make([]*destination, len(wanted))
+	kept := map[int]bool{}
+	for i, set := range wanted {
+		configs[i] = applied{*cfg.Prometheus.RemoteWriteConfigs[i], set}
+		if at := found[i]; at != none && at < len(former) {
+			kept[at] = true
+			running[i] = former[at]
+			s.change(former[at], &s.configs[at], &configs[i])
+		}
+	}
+	begin := s.beginning(wanted, found, former, kept)
+	for at, d := range former {
+		if !kept[at] {
+			s.retire(d)
+		}
+	}
+	for i, set := range wanted {
+		if running[i] != nil {
+			continue
+		}
+		var was *dormant
+		if found[i] != none {
+			was = s.dormant[found[i]-len(former)]
+		}
+		running[i] = s.newDestination(set, was, begin)
+	}
+	s.dormant = slices.DeleteFunc(s.dormant, func(d *dormant) bool { return d.revived })
+	s.configs, s.begun = configs, true
+	s.running.Store(&running)
 	return nil
 }
 
+func identities(all []*settings) []identity {
+	ids := make([]identity, len(all))
+	for i, set := range all {
+		ids[i] = set.identity
+	}
+	return ids
+}
+
+// known are the destinations that a wanted one may be: those that run, then
+// those that did.
+func (s *Shipper) known(former []*destination) []identity {
+	var ids []identity
+	for _, d := range former {
+		ids = append(ids, d.set.Load().identity)
+	}
+	for _, d := range s.dormant {
+		ids = append(ids, d.state.identity)
+	}
+	return ids
+}
+
+// beginning is where a destination that nobody knows begins: at a start with all
+// that is held, since its journal may be what was lost; at a reload with what
+// comes. When all that a reload does is to give the only unnamed destination
+// another URL, the new one begins where the old one was.
+func (s *Shipper) beginning(wanted []*settings, found []int, former []*destination, kept map[int]bool) logged.Position {
+	if !s.begun {
+		return s.opts.Log.Begin()
+	}
+	var left *destination
+	for at, d := range former {
+		if !kept[at] {
+			if left != nil {
+				return s.opts.Log.End()
+			}
+			left = d
+		}
+	}
+	fresh := 0
+	for i := range wanted {
+		if found[i] == none {
+			fresh++
+			if wanted[i].Name != "" {
+				fresh++
+			}
+		}
+	}
+	if left == nil || left.set.Load().Name != "" || fresh != 1 {
+		return s.opts.Log.End()
+	}
+	return left.sentUntil()
+}
+
+// change gives a running destination what the config says of it now.
+func (s *Shipper) change(d *destination, from, to *applied) {
+	if reflect.DeepEqual(from.config, to.config) && from.settings.sameSeries(to.settings) {
+		to.settings.client.close()
+		to.settings = from.settings
+		return
+	}
+	to.settings.version = from.settings.version
+	if !from.settings.sameSeries(to.settings) {
+		s.versions++
+		to.settings.version = s.versions
+	}
+	d.apply(to.settings)
+}
+
+// newDestination makes a destination and lets it run: from where it was, or from
+// the beginning given.
+func (s *Shipper) newDestination(set *settings, was *dormant, begin logged.Position) *destination {
+	s.versions++
+	set.version = s.versions
+	d := &destination{
+		logger: log.With(s.opts.Logger, "remote_name", set.name, "url", set.url),
+		log:    s.opts.Log,
+		logged: &s.logged,
+		state:  state{identity: set.identity, Sent: begin},
+	}
+	if was != nil {
+		was.revive()
+		d.journal, d.state = was.journal, was.state
+		d.state.identity, d.state.Retired = set.identity, time.Time{}
+		if err := d.journal.write(d.state); err != nil {
+			level.Warn(d.logger).Log("msg", "the journal cannot be written", "err", err)
+		}
+	} else if j, err := s.newJournal(d.state); err == nil {
+		d.journal = j
+	} else {
+		s.metrics.journalFailed.Inc()
+		level.Error(d.logger).Log("msg", "no journal could be made; a restart would send again what it cannot know was sent", "err", err)
+	}
+	d.metrics = s.metrics.destination(set, d.pending)
+	d.sender = newSender(d.logger, s.metrics.send)
+	d.start(set)
+	if was != nil {
+		was.claim.Drop() // It has its own now.
+	}
+	return d
+}
+
 // ErrDeadline is what Close returns when not everything could be sent in time.
+// What is left stays in the log, and is sent by the next process.
 var ErrDeadline = errors.New("flush to remote_write: the deadline is over")
 
 // Close sends what the log still holds, for at most the flush deadline or until
 // ctx is done, and stops. Nobody may write to the log any more.
 func (s *Shipper) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.flushDeadline)
-	defer cancel()
-	s.drain(ctx)
-	closed := make(chan error, 1)
-	go func() {
-		close(s.stop)
-		s.stopped.Wait()
-		closed <- s.storage.Close()
-	}()
-	select {
-	case err := <-closed:
-		return err
-	case <-ctx.Done():
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
 	}
-	// The library gives up by itself a little after the flush deadline. What it
-	// then still does is cut off by the end of the process.
-	select {
-	case err := <-closed:
-		return err
-	case <-time.After(closeGrace):
-		pending := sum(s.metrics, samplesPending, histogramsPending)
-		level.Error(s.logger).Log("msg", "the flush deadline is over; samples that were not sent are lost",
-			"flush_deadline", s.flushDeadline, "samples_pending", pending)
-		return ErrDeadline
+	s.closed = true
+	ctx, cancel := context.WithTimeout(ctx, s.opts.FlushDeadline)
+	defer cancel()
+	running := *s.running.Load()
+	for _, d := range running {
+		close(d.closing)
+	}
+	var late error
+	for _, d := range running {
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			late = ErrDeadline
+			level.Warn(d.logger).Log("msg", "the flush deadline is over; what was not sent stays in the log and is sent after the next start",
+				"flush_deadline", s.opts.FlushDeadline, "samples_pending", d.pending())
+		}
+		d.stop()
+	}
+	for _, d := range running {
+		<-d.done
+		d.close()
+	}
+	for _, d := range s.dormant {
+		d.close()
+	}
+	return late
+}
+
+func (s *Shipper) dir() string { return filepath.Join(s.opts.Dir, "ship") }
+
+// newJournal makes a journal under a name that is free.
+func (s *Shipper) newJournal(st state) (*journal, error) {
+	for n := 1; ; n++ {
+		j, err := createJournal(filepath.Join(s.dir(), fmt.Sprintf("%04d.journal", n)), st)
+		if !errors.Is(err, os.ErrExist) {
+			return j, err
+		}
 	}
 }

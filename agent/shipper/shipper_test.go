@@ -3,270 +3,264 @@
 package shipper
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"log/slog"
+	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/promslog"
-	promconfig "github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
-
-	"torchbearer/agent/wal"
-	"torchbearer/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pipe is a shipper behind an open log, and what it logged.
-type pipe struct {
-	*Shipper
-
-	log   *wal.Log
-	lines *syncBuffer
+// central is a remote_write section that sends soon and in small requests.
+func central(address, more string) string {
+	return fmt.Sprintf("- url: %s\n  queue_config: {batch_send_deadline: 5ms, max_samples_per_send: 10, min_backoff: 5ms, max_backoff: 20ms}\n%s", address, more)
 }
 
-func newPipe(t *testing.T, flushDeadline time.Duration) *pipe {
-	t.Helper()
-	dir, reg := t.TempDir(), prometheus.NewRegistry()
-	p := &pipe{lines: &syncBuffer{}}
-	p.Shipper = New(Options{
-		Dir: dir, Logger: log.NewLogfmtLogger(p.lines), Registry: reg, FlushDeadline: flushDeadline,
-		Library: slog.New(slog.NewTextHandler(p.lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	p.log = wal.New(wal.Options{
-		Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg,
-		Follower: p.Shipper, Sent: p.Storage(),
-	})
-	if err := p.log.Open(); err != nil {
-		t.Fatal(err)
+// sequence is 1..n.
+func sequence(n int) []int64 {
+	all := make([]int64, n)
+	for i := range all {
+		all[i] = int64(i + 1)
 	}
-	return p
+	return all
 }
 
-// commit writes n samples of one series, a millisecond apart from begin on.
-func (p *pipe) commit(t *testing.T, begin time.Time, n int) {
-	t.Helper()
-	app := p.log.AppenderV2(t.Context())
-	for i := range n {
-		if _, err := app.Append(0, labels.FromStrings("__name__", "app"), 0, begin.UnixMilli()+int64(i), 1, nil, nil, storage.AOptions{}); err != nil {
-			t.Fatal(err)
+// holds checks that a receiver has each of 1..n of every series once, in order.
+func (in *inbox) holds(series, n int) string {
+	want := map[string][]int64{}
+	for i := range series {
+		want[serial(i)] = sequence(n)
+	}
+	return cmp.Diff(want, in.stored())
+}
+
+func (in *inbox) wait(series, n int) {
+	in.t.Helper()
+	until(in.t, "everything arrives", func() bool {
+		total := 0
+		for _, at := range in.stored() {
+			total += len(at)
 		}
-	}
-	if err := app.Commit(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (p *pipe) close(t *testing.T) error {
-	t.Helper()
-	if err := p.log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return p.Close(context.Background())
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func to(t *testing.T, destination string) *config.Config {
-	t.Helper()
-	prom, err := promconfig.Load("global:\n  external_labels: {clustername: aks-1, environment: prod}\nremote_write:\n- url: "+destination+"\n", promslog.NewNopLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &config.Config{Prometheus: prom, Agent: config.Agent{RequiredLabels: []string{"clustername", "environment"}}}
-}
-
-func TestCloseSendsWhatTheLogHolds(t *testing.T) {
-	var mu sync.Mutex
-	bodies := 0
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		bodies++
-		mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	defer receiver.Close()
-	p := newPipe(t, 5*time.Second)
-	if err := p.Apply(to(t, receiver.URL)); err != nil {
-		t.Fatal(err)
-	}
-	p.commit(t, time.Now().Add(time.Minute), 10)
-	if err := p.close(t); err != nil {
-		t.Fatal(err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if bodies == 0 {
-		t.Error("nothing was sent before Close returned")
-	}
-	if got := sum(p.metrics, recordsRead); got != 0 {
-		t.Errorf("%g records are still counted for readers that are gone", got)
+		return total >= series*n
+	})
+	if diff := in.holds(series, n); diff != "" {
+		in.t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-func TestCommitsNeverWaitForAReloadThatWaitsForAReceiver(t *testing.T) {
-	asked, release := make(chan struct{}, 1), make(chan struct{})
-	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) {
-		select {
-		case asked <- struct{}{}:
-		default:
-		}
-		<-release
-	}))
-	defer receiver.Close()
-	p := newPipe(t, 3*time.Second)
-	if err := p.Apply(to(t, receiver.URL+"/one\n  queue_config: {batch_send_deadline: 10ms}")); err != nil {
-		t.Fatal(err)
-	}
-	begin := time.Now().Add(time.Minute)
-	p.commit(t, begin, 10)
-	<-asked
-
-	applied := make(chan error, 1)
-	go func() { applied <- p.Apply(to(t, receiver.URL+"/two")) }()
-	// The reload holds the library's lock as soon as a Notify blocks on it; the
-	// commits below must end whether it does already or not.
+func TestEverythingArrivesOnceAndInOrder(t *testing.T) {
+	in := newInbox(t, always(http.StatusNoContent))
+	r := newRig(t)
+	r.apply(central(in.URL, ""))
 	for i := range 200 {
-		start := time.Now()
-		p.commit(t, begin.Add(time.Duration(i+1)*time.Second), 10)
-		if took := time.Since(start); took > 2*time.Second {
-			t.Fatalf("commit %d took %s during a reload", i, took)
+		r.commit(7, int64(i+1))
+	}
+	in.wait(7, 200)
+	until(t, "nothing is pending", func() bool { return value(t, r.reg, "prometheus_remote_storage_samples_pending") == 0 })
+	until(t, "the log is let go", func() bool { return r.log.lowest() == r.log.End() })
+}
+
+// The receiver is down while the process is killed, again and again; what is
+// sent again is exactly a request that had no answer.
+func TestRestarts(t *testing.T) {
+	var up atomic.Bool
+	var in *inbox
+	// As Prometheus without an out-of-order window does it by 1.0.
+	in = newInbox(t, func(n int, got *letter) reply {
+		if !up.Load() || n%5 == 4 {
+			return reply{status: http.StatusServiceUnavailable}
+		}
+		old, held := 0, in.stored()
+		for s, at := range got.samples {
+			if had := held[s]; len(had) > 0 && at[0] <= had[len(had)-1] {
+				old++
+			}
+		}
+		switch {
+		case old == 0:
+			return reply{status: http.StatusNoContent}
+		case old < len(got.samples):
+			t.Errorf("request %d has samples that were sent before and others: %v", n, got.samples)
+		}
+		return reply{status: http.StatusBadRequest, body: "out of order sample"}
+	})
+	r := newRig(t)
+	r.apply(central(in.URL, ""))
+	t0 := int64(0)
+	for life := range 8 {
+		for range 25 {
+			t0++
+			r.commit(7, t0)
+		}
+		if life%2 == 1 {
+			up.Store(true)
+			before := in.requests()
+			until(t, "some is sent", func() bool { return in.requests() > before+3 })
+			up.Store(false)
+		}
+		r.restart()
+		r.apply(central(in.URL, ""))
+	}
+	up.Store(true)
+	in.wait(7, int(t0))
+}
+
+func TestCloseSendsAllOrEndsInTime(t *testing.T) {
+	var up atomic.Bool
+	up.Store(true)
+	in := newInbox(t, func(int, *letter) reply {
+		if !up.Load() {
+			return reply{status: http.StatusServiceUnavailable}
+		}
+		return reply{status: http.StatusNoContent}
+	})
+	r := newRig(t)
+	r.apply(fmt.Sprintf("- url: %s\n  queue_config: {batch_send_deadline: 1h}\n", in.URL))
+	r.commit(7, 1)
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := in.holds(7, 1); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	up.Store(false)
+	r.restart()
+	r.apply(central(in.URL, ""))
+	r.commit(7, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := r.Close(ctx); err == nil {
+		t.Error("everything was sent to a receiver that is down?")
+	}
+	up.Store(true)
+	r.restart()
+	r.apply(central(in.URL, ""))
+	in.wait(7, 2)
+}
+
+func TestReloads(t *testing.T) {
+	for name, tc := range map[string]struct{ before, after string }{
+		"unchanged":                 {"", ""},
+		"given a name":              {"", "  name: central\n"},
+		"another name":              {"  name: a\n", "  name: b\n"},
+		"by 1.0, by 2.0":            {"", "  protobuf_message: io.prometheus.write.v2.Request\n"},
+		"by 2.0, by 1.0":            {"  protobuf_message: io.prometheus.write.v2.Request\n", ""},
+		"credentials":               {"  basic_auth: {username: a, password: b}\n", "  basic_auth: {username: a, password: c}\n"},
+		"rules that change nothing": {"", "  write_relabel_configs: [{action: labeldrop, regex: none}]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var up atomic.Bool
+			in := newInbox(t, func(int, *letter) reply {
+				if !up.Load() {
+					return reply{status: http.StatusServiceUnavailable}
+				}
+				return reply{status: http.StatusNoContent}
+			})
+			r := newRig(t)
+			r.apply(central(in.URL, tc.before))
+			for i := range 30 {
+				r.commit(7, int64(i+1))
+			}
+			until(t, "something is on its way", func() bool { return in.requests() > 0 })
+			r.apply(central(in.URL, tc.after))
+			r.commit(7, 31)
+			up.Store(true)
+			in.wait(7, 31)
+		})
+	}
+}
+
+// A destination that leaves the config and comes back goes on where it was; one
+// that is new begins with what is logged from then on.
+func TestRemovedAndBack(t *testing.T) {
+	a, b := newInbox(t, always(http.StatusNoContent)), newInbox(t, always(http.StatusNoContent))
+	r := newRig(t)
+	r.apply("- {name: a, url: " + a.URL + ", queue_config: {batch_send_deadline: 5ms}}\n")
+	r.commit(3, 1)
+	a.wait(3, 1)
+	both := fmt.Sprintf("- {name: b, url: %q, queue_config: {batch_send_deadline: 5ms}}\n", b.URL)
+	r.apply(both)
+	r.commit(3, 2)
+	until(t, "the new one has what is new", func() bool { return len(b.stored()) == 3 })
+	for s, at := range b.stored() {
+		if diff := cmp.Diff([]int64{2}, at); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", s, diff)
 		}
 	}
-	select {
-	case err := <-applied:
-		t.Fatalf("the reload ended with %v before its receiver answered: nothing was tested", err)
-	default:
-	}
-	close(release)
-	if err := <-applied; err != nil {
-		t.Error(err)
-	}
-	if err := p.close(t); err != nil {
-		t.Error(err)
-	}
+	r.restart()
+	r.apply(both)
+	r.commit(3, 3)
+	r.apply(both + fmt.Sprintf("- {name: a, url: %q, queue_config: {batch_send_deadline: 5ms}}\n", a.URL))
+	a.wait(3, 3)
 }
 
-func TestCloseGivesUpAtTheDeadlineAndSaysWhatIsLost(t *testing.T) {
-	release := make(chan struct{})
-	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) { <-release }))
-	defer receiver.Close()
-	p := newPipe(t, 500*time.Millisecond)
-	if err := p.Apply(to(t, receiver.URL)); err != nil {
-		t.Fatal(err)
+// The only destination gets another URL: what the old one was not sent goes to
+// the new one.
+func TestAnotherURL(t *testing.T) {
+	dead, in := newInbox(t, always(http.StatusServiceUnavailable)), newInbox(t, always(http.StatusNoContent))
+	r := newRig(t)
+	r.apply(central(dead.URL, ""))
+	for i := range 30 {
+		r.commit(7, int64(i+1))
 	}
-	p.commit(t, time.Now().Add(time.Minute), 10)
-	begin := time.Now()
-	err := p.close(t)
-	if took := time.Since(begin); took > 4*time.Second {
-		t.Errorf("Close took %s with a flush deadline of 500ms", took)
-	}
-	if err != nil && !errors.Is(err, ErrDeadline) {
-		t.Errorf("Close returned %v", err)
-	}
-	if logged := p.lines.String(); !strings.Contains(logged, "failedSampleCount=10") {
-		t.Errorf("the log does not tell of what is lost:\n%s", logged)
-	}
-	close(release)
+	until(t, "something was tried", func() bool { return dead.requests() > 0 })
+	r.apply(central(in.URL, ""))
+	in.wait(7, 30)
 }
 
-func TestAFailedApplyLeavesTheDestinationsRunning(t *testing.T) {
-	got := make(chan struct{}, 1000)
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		got <- struct{}{}
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	defer receiver.Close()
-	good := receiver.URL + "\n  queue_config: {batch_send_deadline: 10ms}"
-	p := newPipe(t, time.Second)
-	if err := p.Apply(to(t, good)); err != nil {
-		t.Fatal(err)
-	}
-	bad := to(t, good+"\n- url: https://127.0.0.1:1/bad\n  tls_config: {ca_file: /does/not/exist}")
-	if err := p.Apply(bad); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1/bad") {
-		t.Fatalf("Apply returned %v, want an error that names the destination", err)
-	}
-	if err := p.Apply(to(t, good)); err != nil {
-		t.Fatalf("setting back: %v", err)
-	}
-	p.commit(t, time.Now().Add(time.Minute), 1)
-	select {
-	case <-got:
-	case <-time.After(10 * time.Second):
-		t.Error("nothing is sent any more")
-	}
-	if err := p.close(t); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestTwoDestinationsThatTheLibraryCannotTellApartAreRefused(t *testing.T) {
-	p := newPipe(t, time.Second)
-	twice := to(t, "http://user:one@127.0.0.1:1/w\n- url: http://127.0.0.1:1/w\n  basic_auth: {username: user, password: two}")
-	for _, err := range []error{p.Check(twice), p.Apply(twice)} {
-		if err == nil || !strings.Contains(err.Error(), "twice") {
-			t.Errorf("got %v", err)
+// What the budget takes is counted to the sample, and nothing else is lost.
+func TestBudget(t *testing.T) {
+	var up atomic.Bool
+	in := newInbox(t, func(int, *letter) reply {
+		if !up.Load() {
+			return reply{status: http.StatusServiceUnavailable}
+		}
+		return reply{status: http.StatusNoContent}
+	})
+	r := newRig(t)
+	r.apply(central(in.URL, ""))
+	const scrapes, each = 200, 7
+	for i := range scrapes {
+		r.commit(each, int64(i+1))
+		if i%40 == 39 {
+			until(t, "something is on its way", func() bool { return in.requests() > 0 })
+			to := r.log.End()
+			to.Segment, to.Offset = to.Segment-2, 0
+			r.log.drop(to, lostBudget)
 		}
 	}
-	if err := p.close(t); err != nil {
-		t.Error(err)
+	up.Store(true)
+	want := func() float64 {
+		return float64(scrapes*each) - value(t, r.reg, "torchbearer_remote_samples_lost_total", "reason", lostBudget)
 	}
+	got := func() float64 {
+		n := 0
+		for _, at := range in.stored() {
+			n += len(at)
+		}
+		return float64(n)
+	}
+	until(t, "the rest arrives", func() bool { return got() >= want() })
+	if lost := scrapes*each - want(); lost == 0 || got() != want() {
+		t.Errorf("%v arrived, %v are counted as lost, of %d", got(), lost, scrapes*each)
+	}
+	until(t, "nothing is pending", func() bool { return value(t, r.reg, "prometheus_remote_storage_samples_pending") == 0 })
 }
 
-func TestPasswordsInURLsAreNeitherLoggedNorShown(t *testing.T) {
-	user := make(chan string, 1000)
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, password, _ := r.BasicAuth()
-		user <- name + ":" + password
-		w.WriteHeader(http.StatusInternalServerError)
-	}))
-	defer receiver.Close()
-	p := newPipe(t, time.Second)
-	withUser := strings.Replace(receiver.URL, "http://", "http://user:hunter2@", 1)
-	if err := p.Apply(to(t, withUser+"\n  queue_config: {batch_send_deadline: 10ms}")); err != nil {
-		t.Fatal(err)
+func TestOneDeadOfTwo(t *testing.T) {
+	dead, in := newInbox(t, always(http.StatusServiceUnavailable)), newInbox(t, always(http.StatusNoContent))
+	r := newRig(t)
+	r.apply(central(dead.URL, "") + central(in.URL, ""))
+	for i := range 100 {
+		r.commit(7, int64(i+1))
 	}
-	p.commit(t, time.Now().Add(time.Minute), 1)
-	if got := <-user; got != "user:hunter2" {
-		t.Errorf("the receiver was asked as %q", got)
-	}
-	families, err := p.metrics.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if strings.Contains(f.String(), "hunter2") {
-			t.Errorf("the password is in metric %s", f.GetName())
-		}
-	}
-	_ = p.close(t) // The receiver takes nothing.
-	if logged := p.lines.String(); strings.Contains(logged, "hunter2") {
-		t.Errorf("the password is in the log:\n%s", logged)
+	in.wait(7, 100)
+	if len(dead.stored()) != 0 {
+		t.Error("the dead one stored something")
 	}
 }

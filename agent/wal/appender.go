@@ -3,6 +3,8 @@
 package wal
 
 import (
+	"cmp"
+	"errors"
 	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -10,11 +12,15 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// appender counts what passes on its way to agent.DB.
+// errNotWritten is what a commit says that was not tried.
+var errNotWritten = errors.New("the log cannot be written to at the moment")
+
+// appender counts what passes on its way to agent.DB, and notes its series.
 type appender struct {
-	storage.AppenderV2
+	storage.AppenderV2 // nil while the log cannot be written to
 
 	log        *Log
+	scribe     scribe
 	samples    int
 	histograms int
 	exemplars  int
@@ -23,9 +29,17 @@ type appender struct {
 
 // Append implements storage.AppenderV2.
 func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
-	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
-	if ref == 0 {
-		return ref, err
+	got, err := ref, error(nil)
+	if a.AppenderV2 != nil {
+		got, err = a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+		// A zero sample at the start timestamp may have been taken even if the
+		// sample itself was not.
+		if noted := cmp.Or(got, ref); noted != 0 {
+			a.scribe.note(noted, ls, &opts.Metadata)
+		}
+		if got == 0 {
+			return 0, err
+		}
 	}
 	// A ref comes with an error when the sample was taken and an exemplar was not.
 	if a.samples+a.histograms == 0 {
@@ -40,11 +54,15 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 		a.exemplars += len(opts.Exemplars)
 	}
 	a.newest = max(a.newest, t)
-	return ref, err
+	return got, err
 }
 
 // Commit implements storage.AppenderTransaction.
 func (a *appender) Commit() error {
+	if a.AppenderV2 == nil {
+		a.log.metrics.samplesLost.WithLabelValues(cmp.Or(a.log.trouble.reason(), reasonOther)).Add(float64(a.samples + a.histograms))
+		return errNotWritten
+	}
 	err := a.AppenderV2.Commit()
 	switch {
 	case err != nil:
@@ -53,4 +71,12 @@ func (a *appender) Commit() error {
 		a.log.opts.Follower.Committed(a.samples, a.histograms, a.exemplars, a.newest)
 	}
 	return err
+}
+
+// Rollback implements storage.AppenderTransaction.
+func (a *appender) Rollback() error {
+	if a.AppenderV2 == nil {
+		return nil
+	}
+	return a.AppenderV2.Rollback()
 }

@@ -2,23 +2,25 @@
 
 // Package wal owns the log on disk, the only queue between scraping and
 // shipping: tsdb/agent.DB of Prometheus, unmodified, with its file format and
-// its append rules.
+// its append rules, and around it what that lacks. Its files are held, by hard
+// links, until all who claim them are done with them; every start begins a
+// generation of its own, so that nothing is replayed or repaired.
 //
 // It promises that a commit which returned nil is in the page cache, so that a
-// killed process loses nothing of it, and that every commit which failed is
-// counted with its samples. It never reads what it wrote, never drops a sample
-// in silence, and does not know who reads the log.
+// killed process loses nothing of it, and on the disk a second later; that every
+// commit which failed is counted with its samples; that what is claimed stays
+// until the disk budget or the retention takes it, which whoever claims it is
+// told before; and that damage in the log costs what is damaged only. It does
+// not know who reads the log.
 package wal
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -27,7 +29,11 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb/agent"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/compression"
+
+	"torchbearer/agent/logged"
 )
 
 // Follower is told of what was committed, to read it from the log.
@@ -39,67 +45,121 @@ type Follower interface {
 }
 
 // Options say where and how the log is kept. Those above Compression must be
-// set; a zero value elsewhere is the default of Prometheus's agent.
+// set; a zero value elsewhere is a default.
 type Options struct {
-	Dir      string // data directory; the segments lie in its folder wal
+	Dir      string // data directory; the log lies in its folders wal and hold
 	Logger   log.Logger
 	Library  *slog.Logger // for tsdb/agent
 	Registry prometheus.Registerer
 	Follower Follower
-	// Sent knows how far was sent: what is idle since before that may be
-	// forgotten. The log does not close it.
-	Sent *remote.Storage
 
 	Compression       compression.Type
-	SegmentSize       int           // bytes
-	TruncateFrequency time.Duration // how often what is old is removed
+	SegmentSize       int           // bytes; by default of MaxBytes
+	TruncateFrequency time.Duration // how often tsdb/agent removes what is old
 	MinTime, MaxTime  time.Duration // age at which an idle series may, and must, be forgotten
 	NoLockfile        bool
+
+	MaxBytes int64         // of the whole data directory; 2 GiB by default
+	MaxAge   time.Duration // of what is held; a day by default
+	// ShipForeign holds the log that a Prometheus agent has left in Dir, too.
+	// Otherwise it is removed.
+	ShipForeign bool
 
 	StartTimestamps              bool // store start timestamps with samples
 	StartTimestampZeroSamples    bool // write a zero sample at a start timestamp
 	CheckpointFromInMemorySeries bool
 	CheckpointBatchSize          int
+
+	Now func() time.Time // time.Now by default; ages are differences of it
+}
+
+const (
+	defaultMaxBytes = 2 << 30
+	defaultMaxAge   = 24 * time.Hour
+	defaultMinTime  = 5 * time.Minute
+	defaultMaxTime  = 15 * time.Minute
+
+	minSegmentSize, maxSegmentSize = 1 << 20, 16 << 20
+	segmentsPerBudget              = 32
+	smallBudget                    = 256 << 20
+	// stripes are the locks that tsdb/agent spreads series over; its default of
+	// 16384 takes megabytes.
+	stripes = 512
+)
+
+func (o *Options) setDefaults() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = defaultMaxAge
+	}
+	if o.MinTime <= 0 {
+		o.MinTime = defaultMinTime
+	}
+	if o.MaxTime <= 0 {
+		o.MaxTime = max(defaultMaxTime, o.MinTime)
+	}
+	if o.SegmentSize <= 0 {
+		o.SegmentSize = int(min(max(o.MaxBytes/segmentsPerBudget, minSegmentSize), maxSegmentSize))
+	}
+	o.SegmentSize = max(o.SegmentSize/pageSize*pageSize, pageSize)
+	if o.TruncateFrequency <= 0 {
+		o.TruncateFrequency = time.Minute
+		if o.MaxBytes < smallBudget {
+			o.TruncateFrequency = 15 * time.Second
+		}
+	}
 }
 
 // Log is the log on disk. Open must have returned nil before anything else is
 // called; then its methods may be called concurrently.
 type Log struct {
 	opts    Options
-	db      *agent.DB
 	metrics *metrics
+	damage  *damage
+	hold    *hold
+	table   *table
+	claims  claims
+	trouble trouble
+
+	locker *tsdbutil.DirLocker // nil when there is no lock
+	locks  *prometheus.Registry
+	idle   *remote.Storage // tsdb/agent must have one; it does nothing
+	db     *agent.DB
+
+	began     time.Time
+	measuring episode // for the goroutine that keeps
 }
 
 var _ storage.AppendableV2 = (*Log)(nil)
 
 // New returns a log that is not open yet.
 func New(opts Options) *Log {
-	return &Log{opts: opts, metrics: newMetrics(opts.Registry)}
-}
-
-// Open locks the data directory, creating it if need be, and reads the log in
-// it, which takes as long as that is large. Its errors name the directory and
-// say how to mend it.
-func (l *Log) Open() error {
-	if err := checkWritable(l.opts.Dir); err != nil {
-		return err
+	opts.setDefaults()
+	m := newMetrics(opts.Registry)
+	m.maxBytes.Set(float64(opts.MaxBytes))
+	return &Log{
+		opts: opts, metrics: m, damage: newDamage(opts.Registry, opts.Logger), table: newTable(),
+		hold: &hold{
+			dir: filepath.Join(opts.Dir, holdFolder), log: filepath.Join(opts.Dir, logFolder),
+			logger: opts.Logger, metrics: m, now: opts.Now, link: os.Link,
+		},
 	}
-	db, err := agent.Open(l.opts.Library, l.opts.Registry, l.opts.Sent, l.opts.Dir, l.opts.db())
-	if err != nil {
-		return openError(l.opts.Dir, err)
-	}
-	l.db = db
-	return nil
 }
 
 func (o *Options) db() *agent.Options {
 	opts := agent.DefaultOptions()
 	opts.WALCompression = o.Compression
 	opts.WALSegmentSize = o.SegmentSize
+	opts.StripeSize = stripes
 	opts.TruncateFrequency = o.TruncateFrequency
 	opts.MinWALTime = o.MinTime.Milliseconds()
 	opts.MaxWALTime = o.MaxTime.Milliseconds()
-	opts.NoLockfile = o.NoLockfile
+	opts.NoLockfile = true // It is locked already.
 	opts.EnableSTStorage = o.StartTimestamps
 	opts.EnableSTAsZeroSample = o.StartTimestampZeroSamples
 	// Remote Write 2.0 takes metadata from the log.
@@ -109,58 +169,67 @@ func (o *Options) db() *agent.Options {
 	return opts
 }
 
-// checkWritable finds out before anything else whether files can be made in
-// dir, since the library's own error would name a temporary file.
-func checkWritable(dir string) error {
-	const remedy = "give the process a writable volume there, or choose another --storage.agent.path"
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("create data directory %s: %w; %s", dir, reason(err), remedy)
-	}
-	probe, err := os.CreateTemp(dir, ".writable-*")
-	if err != nil {
-		return fmt.Errorf("data directory %s is not writable: %w; %s", dir, reason(err), remedy)
-	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
-}
-
-// reason strips the path that an error of package os repeats.
-func reason(err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err
-	}
-	return err
-}
-
-func openError(dir string, err error) error {
-	// flock(2) answers "resource temporarily unavailable", which tells nobody
-	// that a second agent is meant.
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
-		return fmt.Errorf("data directory %s is locked by another agent: %w; stop it, or choose another --storage.agent.path", dir, err)
-	}
-	return fmt.Errorf("open log in %s: %w; if its files are damaged, move %s aside and start again", dir, err, filepath.Join(dir, "wal"))
-}
-
 // AppenderV2 returns an appender for one scrape. It is not for concurrent use
-// and ends with Commit or Rollback.
+// and ends with Commit or Rollback. While nothing can be written it takes
+// samples, too, and Commit counts them as lost.
 func (l *Log) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	return &appender{AppenderV2: l.db.AppenderV2(ctx), log: l}
+	a := &appender{log: l, scribe: scribe{table: l.table}}
+	if l.trouble.reason() == "" {
+		a.AppenderV2 = l.db.AppenderV2(ctx)
+	}
+	return a
 }
+
+// Begin is the oldest position whose samples are held.
+func (l *Log) Begin() logged.Position { return l.hold.begin() }
+
+// End is a position such that everything committed before the call is before it.
+func (l *Log) End() logged.Position { return l.hold.end() }
+
+// Reader reads from a position on, or from what is held next after it. Whoever
+// reads should have a Claim to it, or may find gaps. The readers that there are
+// when the log is closed can still read all of it.
+func (l *Log) Reader(at logged.Position) *Reader {
+	return newReader(view{l.hold}, l.table.find, l.known(at), l.damage)
+}
+
+// Claim keeps everything from a position on until the claim is moved or
+// dropped. giveUp, if not nil, is called from the goroutine of Run when the disk
+// budget or the retention, whose name is reason, takes what is before a position
+// all the same: what is there can be read until it returns, and the claim
+// begins at the position then.
+//
+// Until the first claim, Run frees nothing for a minute.
+func (l *Log) Claim(at logged.Position, giveUp func(to logged.Position, reason string)) *Claim {
+	return l.claims.add(l.known(at), giveUp)
+}
+
+// known replaces a position of a generation that was never begun: whoever
+// remembers it remembers another data directory.
+func (l *Log) known(at logged.Position) logged.Position {
+	if at.Generation <= (view{l.hold}).current() {
+		return at
+	}
+	begin := l.Begin()
+	level.Warn(l.opts.Logger).Log("msg", "a position is not of this log; beginning where the log does", "position", at.String(), "begin", begin.String())
+	return begin
+}
+
+// SeriesOf returns a series of the current generation.
+func (l *Log) SeriesOf(ref chunks.HeadSeriesRef) (logged.Series, bool) { return l.table.find(ref) }
 
 // Close writes out what is buffered and unlocks the directory. Nobody may
-// append any more.
+// append any more, and Run must have returned. Readers go on working, but
+// another process may begin to read the same: who reads should be done before.
 func (l *Log) Close() error {
-	if err := l.db.Close(); err != nil {
+	l.hold.follow()
+	err := l.db.Close()
+	l.hold.follow()
+	err = errors.Join(err, l.hold.sync(), l.idle.Close())
+	l.hold.close()
+	l.opts.Registry.Unregister(l.locks)
+	if err = errors.Join(err, l.unlock()); err != nil {
 		return fmt.Errorf("close log: %w", err)
 	}
 	return nil
-}
-
-func (l *Log) commitFailed(samples int, err error) {
-	why := reasonOther
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		why = reasonNoSpace
-	}
-	l.metrics.samplesLost.WithLabelValues(why).Add(float64(samples))
-	level.Error(l.opts.Logger).Log("msg", "writing a scrape to the log went wrong; its samples are lost",
-		"samples", samples, "reason", why, "err", err)
 }

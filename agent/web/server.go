@@ -64,6 +64,7 @@ type Options struct {
 	Targets          Targets
 	Pools            Pools
 	Scopes           func() any        // Whose targets are scraped here, for JSON.
+	Destinations     func() any        // What they were sent, for JSON.
 	Flags            map[string]string // Flag name to value as given; passwords in URLs are hidden before they are shown.
 	ExternalURL      *url.URL          // Where browsers find the agent.
 	RoutePrefix      string            // "/", or "/prefix" without a slash at its end.

@@ -54,6 +54,11 @@ func (s *Server) statusScopes(*http.Request) (any, error) {
 	return s.opts.Scopes(), nil
 }
 
+// statusDestinations is our own too: what became of what was to be sent.
+func (s *Server) statusDestinations(*http.Request) (any, error) {
+	return s.opts.Destinations(), nil
+}
+
 func (s *Server) statusFlags(*http.Request) (any, error) {
 	return s.opts.Flags, nil
 }

@@ -64,6 +64,7 @@ func newOptions(tb testing.TB) Options {
 		Targets:          fakeTargets{},
 		Pools:            fakeTargets{},
 		Scopes:           func() any { return map[string]string{"node": "n1"} },
+		Destinations:     func() any { return []string{"central"} },
 		Flags:            map[string]string{"log.level": "info"},
 		ExternalURL:      parse(tb, "http://agent.example:9090/"),
 		RoutePrefix:      "/",

@@ -43,7 +43,9 @@ type flags struct {
 	walCompressionType string
 	walSegmentSize     units.Base2Bytes
 	truncateFrequency  model.Duration
+	maxBytes           units.Base2Bytes
 	minTime, maxTime   model.Duration
+	shipFormerWAL      bool
 	noLockfile         bool
 	checkpointInMemory bool
 	checkpointBatch    int
@@ -148,17 +150,21 @@ func (f *flags) storageFlags(app *kingpin.Application) {
 		Hidden().PlaceHolder("<bytes>").SetValue(&named{"--storage.agent.wal-segment-size", &size{&f.walSegmentSize}})
 	app.Flag("storage.agent.wal-truncate-frequency", "How often to remove what is old from the log.").
 		Hidden().PlaceHolder("<duration>").SetValue(&named{"--storage.agent.wal-truncate-frequency", &f.truncateFrequency})
-	app.Flag("storage.agent.retention.min-time", "Minimum age of samples before they may be removed from the log.").
+	app.Flag("storage.agent.max-bytes", "Disk space that the data directory may take, of samples that could not be sent yet above all. Over it the oldest go, and are counted as lost for each destination that was not sent them.").
+		Default("2GiB").SetValue(&named{"--storage.agent.max-bytes", &size{&f.maxBytes}})
+	app.Flag("storage.agent.retention.min-time", "Minimum age of a series without samples before the log may forget it.").
 		Default("5m").SetValue(&named{"--storage.agent.retention.min-time", &f.minTime})
-	app.Flag("storage.agent.retention.max-time", "Maximum age of samples before they must be removed from the log.").
-		Default("4h").SetValue(&named{"--storage.agent.retention.max-time", &f.maxTime})
+	app.Flag("storage.agent.retention.max-time", "How long samples that could not be sent are kept, and how long a destination that was removed from the configuration may come back and go on where it was.").
+		Default("24h").SetValue(&named{"--storage.agent.retention.max-time", &f.maxTime})
+	app.Flag("storage.agent.ship-former-wal", "Ship also the samples in a data directory that Prometheus's agent has left. Which of them it had sent is not known: they may arrive twice.").
+		BoolVar(&f.shipFormerWAL)
 	app.Flag("storage.agent.no-lockfile", "Do not lock the data directory.").
 		BoolVar(&f.noLockfile)
 	app.Flag("storage.agent.checkpoint-from-in-memory-series", "Use only in-memory series data when building a checkpoint.").
-		BoolVar(&f.checkpointInMemory)
+		Default("true").BoolVar(&f.checkpointInMemory)
 	app.Flag("storage.agent.checkpoint-batch-size", "Series in one record of a checkpoint. Has no effect without --storage.agent.checkpoint-from-in-memory-series.").
 		Default("1000").IntVar(&f.checkpointBatch)
-	app.Flag("storage.remote.flush-deadline", "How long a stop may take to end scrapes and to send what is logged, and how long a reload may take to flush each destination that changed.").
+	app.Flag("storage.remote.flush-deadline", "How long a stop may take to end scrapes and to send what is logged. What is not sent by then is sent after the next start.").
 		Default("5s").SetValue(&named{"--storage.remote.flush-deadline", &f.flushDeadline})
 }
 

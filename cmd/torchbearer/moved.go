@@ -40,6 +40,9 @@ func (f *flags) movedFlags(app *kingpin.Application) {
 	app.Flag("web.enable-admin-api", "Ignored.").Hidden().Bool()
 }
 
+// minBytes is the least disk space that a log can be kept in.
+const minBytes = 16 << 20
+
 // validate finds what kingpin cannot.
 func (f *flags) validate() error {
 	if len(f.checkFiles) > 0 {
@@ -62,6 +65,12 @@ func (f *flags) validate() error {
 	}
 	if size := int64(f.walSegmentSize); size != 0 && (size < 10<<20 || size > 256<<20) {
 		return errors.New("--storage.agent.wal-segment-size must be between 10MB and 256MB")
+	}
+	if f.maxBytes < minBytes {
+		return errors.New("--storage.agent.max-bytes must be at least 16MiB")
+	}
+	if f.maxTime <= 0 {
+		return errors.New("--storage.agent.retention.max-time must be greater than 0")
 	}
 	if err := f.validateLease(); err != nil {
 		return err

@@ -25,6 +25,7 @@ func main() {
 	flag.DurationVar(&s.interval, "interval", 5*time.Second, "scrape interval")
 	flag.DurationVar(&s.length, "for", time.Minute, "how long each round measures")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds; the medians are printed")
+	flag.StringVar(&s.other, "other", "", "another torchbearer to measure as well, an older one say: its path")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -41,6 +42,7 @@ type setting struct {
 	load             load.Options
 	interval, length time.Duration
 	rounds           int
+	other            string
 }
 
 // cost is what one round of one agent took.
@@ -70,6 +72,9 @@ func run(ctx context.Context, s setting) error {
 	all := []*contestant{
 		{name: "Prometheus 3.16 agent", path: theirs, flags: []string{"--agent"}},
 		{name: "torchbearer", path: ours},
+	}
+	if s.other != "" {
+		all = append(all, &contestant{name: "another torchbearer", path: s.other})
 	}
 	for round := range s.rounds {
 		for _, c := range all {

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"torchbearer/agent/logged"
+)
+
+// syncEvery is how often a journal is brought to the disk: what a power cut
+// takes of it is sent again.
+const syncEvery = time.Second
+
+// lookEvery is how often the log is looked at when nobody tells that it has
+// grown: it tells of commits, but a new segment can be read only a little later.
+const lookEvery = 300 * time.Millisecond
+
+// destination ships the log to one remote_write: window after window, each
+// journalled before it is sent and left behind when all of it is answered.
+type destination struct {
+	logger  log.Logger
+	log     Log
+	logged  *atomic.Int64 // points committed, by all
+	sender  *sender
+	metrics *destinationMetrics
+	set     atomic.Pointer[settings]
+
+	wake    chan struct{} // holds one: the log has grown
+	closing chan struct{} // closed when only what is left is to be sent
+	done    chan struct{} // closed when run has ended
+	stop    context.CancelFunc
+
+	// mu guards what reads the log: the budget reads on in run's place what it
+	// takes from it.
+	mu     sync.Mutex
+	reader Reader
+	ahead  *logged.Batch // read, for the next window
+	spare  *logged.Batch
+	skip   *skip // where to go on after ahead, nil in place
+	gap    bool  // what is read next does not follow what was read last
+	cache  *seriesCache
+	window *window
+	claim  Claim
+
+	journalling sync.Mutex // guards the fields below
+	journal     *journal   // nil when none could be made
+	state       state
+	synced      time.Time
+	failing     bool // the journal; logged once
+
+	shards       pace      // only for run
+	toldMetadata time.Time // the same
+
+	live    uint64 // generation of this process
+	before  int64  // points logged before the destination began
+	handled atomic.Int64
+}
+
+// start begins to ship, from where the state stands. It must not be called twice.
+func (d *destination) start(set *settings) {
+	d.set.Store(set)
+	d.wake = make(chan struct{}, 1)
+	d.closing = make(chan struct{})
+	d.done = make(chan struct{})
+	d.live, d.before = d.log.End().Generation, d.logged.Load()
+	d.cache = newSeriesCache()
+	d.window = &window{}
+	d.claim = d.log.Claim(d.state.Sent, d.giveUp)
+	d.reader = d.log.Read(d.state.Sent)
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	go func() {
+		defer close(d.done)
+		d.run(ctx)
+	}()
+}
+
+// run ships until ctx is done, or all is shipped once it is closing.
+func (d *destination) run(ctx context.Context) {
+	err := d.resume(ctx)
+	for err == nil {
+		d.sendMetadata(ctx)
+		if err = d.fill(ctx); err != nil {
+			break
+		}
+		if d.window.points > 0 {
+			d.intend()
+			begun := time.Now()
+			if err = d.ship(ctx); err == nil {
+				d.shards.shipped(d.window.points, d.window.full(), time.Since(begun))
+			}
+		}
+		if err == nil {
+			d.advance()
+		}
+	}
+	if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		level.Error(d.logger).Log("msg", "shipping ended; this is a bug", "err", err)
+	}
+}
+
+// resume cuts and sends the window again that was being sent when the process
+// before this one ended.
+func (d *destination) resume(ctx context.Context) error {
+	plan := d.state.Window
+	if plan == nil {
+		return nil
+	}
+	if held := d.log.Begin(); d.state.Sent.Before(held) {
+		d.metrics.lose(lostBudget, plan.Points)
+		level.Error(d.logger).Log("msg", "what was being sent is no longer in the log; it is lost", "samples", plan.Points, "from", d.state.Sent, "log_begins", held)
+		d.seek(plan.End)
+		return nil
+	}
+	set := d.set.Load()
+	d.mu.Lock()
+	d.window.reset(d.state.Sent, plan.Shards, plan.PerRequest)
+	d.cache.enter(d.state.Sent.Generation)
+	for d.window.end.Before(plan.End) {
+		b := d.next()
+		if b == nil {
+			break
+		}
+		if plan.End.Before(b.End) {
+			d.ahead = b
+			break
+		}
+		d.take(b, set)
+	}
+	d.window.end = plan.End
+	copy(d.window.plan.Done, plan.Done)
+	d.mu.Unlock()
+	if err := d.ship(ctx); err != nil {
+		return err
+	}
+	d.advance()
+	return nil
+}
+
+// seek goes on at a position, or where the log begins after it.
+func (d *destination) seek(to logged.Position) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_ = d.reader.Close() // It was only read.
+	d.reader, d.ahead = d.log.Read(to), nil
+	d.save(func(s *state) { s.Sent, s.Window = to, nil })
+	d.claim.Move(to)
+}
+
+// next returns the next record, or nil when there is none for now. The caller
+// holds mu.
+func (d *destination) next() *logged.Batch {
+	if b := d.ahead; b != nil {
+		d.ahead = nil
+		return b
+	}
+	if s := d.skip; s != nil {
+		_ = d.reader.Close() // It was only read.
+		d.reader, d.skip, d.gap = s.reader, nil, true
+		if s.ahead != nil {
+			return s.ahead
+		}
+	}
+	b := d.spare
+	if b == nil {
+		b = &logged.Batch{}
+	}
+	d.spare = nil
+	if !d.reader.Next(b) {
+		d.spare = b
+		return nil
+	}
+	return b
+}
+
+// take puts a record into the window. The caller holds mu.
+func (d *destination) take(b *logged.Batch, set *settings) {
+	d.window.add(b, set, d.cache, d.reader.Series)
+	b.Reset()
+	d.spare = b
+}
+
+// fill reads the next window: as many records as a request per shard takes, or
+// what came within the batch deadline. io.EOF is that all is shipped and the
+// destination is closing.
+func (d *destination) fill(ctx context.Context) error {
+	set := d.set.Load()
+	d.open(set)
+	var deadline <-chan time.Time
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		full, points := d.read(set)
+		if full {
+			return nil
+		}
+		select {
+		case <-d.closing:
+			// Once more: the last records may have come after the look above.
+			if full, points = d.read(set); points == 0 && !full {
+				d.advance()
+				return io.EOF
+			}
+			return nil
+		default:
+		}
+		if points == 0 {
+			d.advance()
+			d.open(set)
+		} else if deadline == nil {
+			deadline = time.After(set.batchDeadline)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline:
+			return nil
+		case <-d.wake:
+		case <-look.C:
+		case <-d.closing:
+		case <-set.replaced:
+			if set = d.set.Load(); points > 0 {
+				d.mu.Lock()
+				d.window.resolve(set, d.cache.builder)
+				d.mu.Unlock()
+			}
+		}
+	}
+}
+
+// open begins an empty window.
+func (d *destination) open(set *settings) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.window.reset(d.position(), d.shards.next(set), set.perRequest)
+}
+
+// position is where the next window begins. The caller holds mu.
+func (d *destination) position() logged.Position {
+	switch {
+	case d.ahead != nil:
+		return d.ahead.Begin
+	case d.skip != nil:
+		return d.skip.position()
+	}
+	return d.reader.Position()
+}
+
+// read takes into the window what the log has, and says whether that is all
+// that the window is to have.
+func (d *destination) read(set *settings) (full bool, points int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.window
+	for {
+		b := d.next()
+		if b == nil {
+			if w.points == 0 {
+				w.end = d.position()
+			}
+			d.cache.sweep(w.newest)
+			return false, w.points
+		}
+		other := b.Generation != d.cache.generation
+		if w.points > 0 && (other || d.gap || w.full() && b.Points() > 0) {
+			d.ahead = b
+			d.cache.sweep(w.newest)
+			return true, w.points
+		}
+		if other || d.gap {
+			d.cache.enter(b.Generation)
+			d.gap, w.begin = false, b.Begin
+		}
+		d.take(b, set)
+	}
+}
+
+// intend journals how the window is cut, before anything of it is sent.
+func (d *destination) intend() {
+	w := d.window
+	w.plan.End, w.plan.Points = w.end, w.points
+	d.save(func(s *state) {
+		plan := w.plan
+		plan.Done = append([]int(nil), plan.Done...)
+		s.Sent, s.Window = w.begin, &plan
+	})
+}
+
+// advance leaves the window behind.
+func (d *destination) advance() {
+	d.mu.Lock()
+	to := d.window.end
+	if d.window.points == 0 {
+		to = d.position()
+	}
+	d.mu.Unlock()
+	moved := false
+	d.save(func(s *state) {
+		if moved = s.Sent.Before(to) || s.Window != nil; moved {
+			s.Sent, s.Window = to, nil
+		}
+	})
+	if moved {
+		d.claim.Move(to)
+	}
+	d.note(d.window)
+}

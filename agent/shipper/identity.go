@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/relabel"
+)
+
+// identity is by what a destination is known again after a reload or a restart.
+type identity struct {
+	Name string `json:"name,omitempty"` // of the config, "" where it has none
+	// URL is a hash: an URL may have a token in it.
+	URL string `json:"url"`
+	// Rules is a hash of write_relabel_configs, which tell two destinations of
+	// one URL apart.
+	Rules string `json:"rules"`
+}
+
+func identify(rw *promconfig.RemoteWriteConfig) identity {
+	plain := *rw.URL.URL
+	plain.User = nil
+	return identity{Name: rw.Name, URL: hash(plain.String()), Rules: hash(ruleText(rw.WriteRelabelConfigs))}
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// ruleText is the same for the same rules.
+func ruleText(rules []*relabel.Config) string {
+	var b strings.Builder
+	for _, r := range rules {
+		fmt.Fprintf(&b, "%q %q %q %d %q %q %q\n", r.SourceLabels, r.Separator, r.Regex.String(), r.Modulus, r.TargetLabel, r.Replacement, r.Action)
+	}
+	return b.String()
+}
+
+// none is the index that match gives for nothing.
+const none = -1
+
+// match finds for each wanted destination the index of the known one that it
+// goes on from, or none. Each known one is given once, in this order: the same
+// everything; other rules; another URL; another name.
+func match(wanted, known []identity) []int {
+	found := make([]int, len(wanted))
+	for i := range found {
+		found[i] = none
+	}
+	taken := make([]bool, len(known))
+	for _, same := range []func(a, b identity) bool{
+		func(a, b identity) bool { return a == b },
+		func(a, b identity) bool { return a.Name == b.Name && a.URL == b.URL },
+		func(a, b identity) bool { return a.Name != "" && a.Name == b.Name },
+		func(a, b identity) bool { return a.URL == b.URL },
+	} {
+		for i, w := range wanted {
+			for k := range known {
+				if found[i] == none && !taken[k] && same(w, known[k]) {
+					found[i], taken[k] = k, true
+				}
+			}
+		}
+	}
+	return found
+}

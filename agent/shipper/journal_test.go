@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"torchbearer/agent/logged"
+)
+
+func someState(n int) state {
+	return state{
+		identity: identity{Name: "central", URL: "0123456789abcdef"},
+		Sent:     logged.Position{Generation: 3, Segment: n, Offset: 77},
+		Window: &intent{
+			End:    logged.Position{Generation: 3, Segment: n, Offset: 99},
+			Shards: 2, PerRequest: 2000, Done: []int{n, 0}, Points: 3,
+		},
+	}
+}
+
+func TestJournalKeepsTheNewestState(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0001.journal")
+	j, err := createJournal(path, someState(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		if err := j.write(someState(n)); err != nil {
+			t.Fatal(err)
+		}
+		again, got, err := openJournal(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(someState(n), got, cmp.AllowUnexported(state{}, identity{})); diff != "" {
+			t.Fatalf("state %d (-want +got):\n%s", n, diff)
+		}
+		if err := again.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != journalSize {
+		t.Errorf("a journal has its size from the beginning: %v, %v", info.Size(), err)
+	}
+	if _, err := createJournal(path, someState(1)); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a journal was made over another: %v", err)
+	}
+}
+
+// Whatever is torn off, flipped or put into the slot written last, the state
+// before it is found.
+func TestJournalTornWhileWriting(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		path := filepath.Join(t.TempDir(), "j")
+		j, err := createJournal(path, someState(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.write(someState(2)); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.write(someState(3)); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.close(); err != nil {
+			t.Fatal(err)
+		}
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		torn := bytes.Clone(after)
+		slot := int(j.seq%2) * slotSize
+		cut := slot + rnd.IntN(len(j.buf))
+		copy(torn[cut:slot+slotSize], before[cut:slot+slotSize])
+		if err := os.WriteFile(path, torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again, got, err := openJournal(path)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut-slot, err)
+		}
+		if got.Sent.Segment != 2 && got.Sent.Segment != 3 {
+			t.Fatalf("cut at %d: state %+v", cut-slot, got)
+		}
+		_ = again.close()
+	}
+}
+
+func TestJournalDamage(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, path string){
+		"zeroes":  func(t *testing.T, path string) { put(t, path, make([]byte, journalSize)) },
+		"empty":   func(t *testing.T, path string) { put(t, path, nil) },
+		"garbage": func(t *testing.T, path string) { put(t, path, bytes.Repeat([]byte("TBJ1\xff\xff"), 2000)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "j")
+			damage(t, path)
+			j, _, err := openJournal(path)
+			if !errors.Is(err, errJournalDamaged) {
+				t.Fatalf("got %v", err)
+			}
+			if err := j.write(someState(1)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := openJournal(path); err != nil || got.Sent != someState(1).Sent {
+				t.Errorf("written again: %+v, %v", got, err)
+			}
+		})
+	}
+	t.Run("a link in its place", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "j")
+		if err := os.Symlink("/etc/passwd", path); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := openJournal(path); err == nil {
+			t.Error("opened")
+		}
+	})
+}
+
+func put(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func FuzzJournalSlot(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "j")
+	j, err := createJournal(path, someState(4))
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := j.close(); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole[:slotSize])
+	f.Add(whole[slotSize:])
+	f.Fuzz(func(t *testing.T, content []byte) {
+		slot := make([]byte, slotSize)
+		copy(slot, content)
+		if s, _, ok := decodeSlot(slot); ok && s.Window != nil && len(s.Window.Done) != s.Window.Shards {
+			t.Errorf("a state that cannot be: %+v", s.Window)
+		}
+	})
+}

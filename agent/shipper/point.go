@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"unique"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+)
+
+// point is one thing to send: a sample, a histogram, or an exemplar.
+type point struct {
+	series *series
+	t, st  int64   // milliseconds since the epoch; st is 0 when there is none
+	v      float64 // of a sample
+	other  *other  // nil for a sample
+}
+
+// other is what is not a sample; one of the fields is set.
+type other struct {
+	histogram      *histogram.Histogram
+	floatHistogram *histogram.FloatHistogram
+	exemplar       *exemplar.Exemplar
+}
+
+func (p *point) isExemplar() bool  { return p.other != nil && p.other.exemplar != nil }
+func (p *point) isHistogram() bool { return p.other != nil && p.other.exemplar == nil }
+
+// series is a series of the log as it leaves to one destination.
+type series struct {
+	labels labels.Labels
+	// complete labels are final; to others the labels that the destination adds
+	// come while encoding.
+	complete bool
+	dropped  bool                             // by write_relabel_configs
+	metadata unique.Handle[metadata.Metadata] // may be zero
+
+	// What follows is for reading the log, not for encoding.
+	ref     chunks.HeadSeriesRef
+	logged  labels.Labels
+	newest  int64 // timestamp of the last point read
+	version int   // of the settings that labels were resolved by; 0 is never
+	looked  int64 // when metadata was looked up, in milliseconds of log time
+	last    int32 // index of the last point in the window of number window
+	window  uint32
+	bounds  []float64 // of the custom buckets last converted to classic ones
+}
+
+// addedLabel is an external label of the agent.
+type addedLabel struct {
+	labels.Label
+
+	force bool // also where the series has one of that name
+}

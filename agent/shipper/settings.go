@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/exp/api/remote"
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+
+	"torchbearer/config"
+)
+
+// maxShards bounds what queue_config.max_shards may ask for: a journal's slot
+// has room for the progress of so many.
+const maxShards = 200
+
+// settings are what one config says of one destination. They are never changed.
+type settings struct {
+	identity
+
+	name string // of the metrics: the config's, or made from the URL
+	url  string // for people, without password
+
+	client *client
+	v2     bool
+	encode encodeOptions
+
+	relabel   []*relabel.Config
+	mandatory []labels.Label
+	trusted   bool // some jobs may bring mandatory labels of their own
+
+	perRequest           int
+	minShards, maxShards int
+	batchDeadline        time.Duration
+	minBackoff           time.Duration
+	maxBackoff           time.Duration
+	sampleAgeLimit       time.Duration
+
+	exemplars  bool
+	histograms bool
+	convert    bool // custom buckets to classic histograms
+	metadata   promconfig.MetadataConfig
+
+	version  int           // differs where series leave differently
+	replaced chan struct{} // closed when newer settings are there
+}
+
+func newSettings(cfg *config.Config, rw *promconfig.RemoteWriteConfig, typeAndUnitLabels bool) (*settings, error) {
+	id := identify(rw)
+	rw = withoutUserinfo(rw)
+	client, err := newClient(rw)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for remote_write %s: %w", rw.URL.Redacted(), err)
+	}
+	q := rw.QueueConfig
+	s := &settings{
+		identity:       id,
+		name:           rw.Name,
+		url:            rw.URL.Redacted(),
+		client:         client,
+		v2:             rw.ProtobufMessage == remote.WriteV2MessageType,
+		relabel:        rw.WriteRelabelConfigs,
+		mandatory:      cfg.MandatoryLabels(),
+		trusted:        len(cfg.Agent.TrustedLabelJobs) > 0,
+		perRequest:     max(q.MaxSamplesPerSend, 1),
+		maxShards:      min(max(q.MaxShards, 1), maxShards),
+		batchDeadline:  time.Duration(q.BatchSendDeadline),
+		minBackoff:     time.Duration(q.MinBackoff),
+		maxBackoff:     time.Duration(q.MaxBackoff),
+		sampleAgeLimit: time.Duration(q.SampleAgeLimit),
+		exemplars:      rw.SendExemplars,
+		histograms:     rw.SendNativeHistograms,
+		convert:        rw.ConvertNHCBToClassic,
+		metadata:       rw.MetadataConfig,
+		replaced:       make(chan struct{}),
+	}
+	s.minShards = min(max(q.MinShards, 1), s.maxShards)
+	if s.name == "" {
+		s.name = s.URL[:6]
+	}
+	s.encode = encodeOptions{added: s.added(cfg), typeAndUnitLabels: typeAndUnitLabels}
+	return s, nil
+}
+
+// added are the external labels, by name.
+func (s *settings) added(cfg *config.Config) []addedLabel {
+	var added []addedLabel
+	cfg.Prometheus.GlobalConfig.ExternalLabels.Range(func(l labels.Label) {
+		if !s.isMandatory(l.Name) {
+			added = append(added, addedLabel{Label: l})
+		}
+	})
+	for _, l := range s.mandatory {
+		// Where there are trusted jobs, a series that has a value of its own is
+		// one of theirs: the scraper saw to that.
+		added = append(added, addedLabel{Label: l, force: !s.trusted})
+	}
+	slices.SortFunc(added, func(a, b addedLabel) int { return cmp.Compare(a.Name, b.Name) })
+	return added
+}
+
+func (s *settings) isMandatory(name string) bool {
+	return slices.ContainsFunc(s.mandatory, func(l labels.Label) bool { return l.Name == name })
+}
+
+// sameSeries says whether series leave by s as they do by o.
+func (s *settings) sameSeries(o *settings) bool {
+	return slices.Equal(s.encode.added, o.encode.added) && s.Rules == o.Rules && s.trusted == o.trusted
+}
+
+// resolve sets how a series of the log leaves: its labels, or that it does not.
+func (s *settings) resolve(to *series, b *labels.Builder) {
+	if to.version == s.version {
+		return
+	}
+	ls := to.logged
+	to.version, to.labels, to.complete, to.dropped = s.version, ls, false, false
+	if len(s.relabel) == 0 {
+		return
+	}
+	b.Reset(ls)
+	for _, l := range s.encode.added {
+		if l.force || ls.Get(l.Name) == "" {
+			b.Set(l.Name, l.Value)
+		}
+	}
+	if !relabel.ProcessBuilder(b, s.relabel...) {
+		to.labels, to.dropped = labels.EmptyLabels(), true
+		return
+	}
+	for _, l := range s.mandatory {
+		value := l.Value
+		if own := ls.Get(l.Name); s.trusted && own != "" {
+			value = own
+		}
+		b.Set(l.Name, value)
+	}
+	to.labels, to.complete = b.Labels(), true
+}
+
+// kept says whether a point is sent.
+func (s *settings) kept(p *point) bool {
+	switch {
+	case p.series.dropped:
+		return false
+	case p.isHistogram():
+		return s.histograms || s.convert && p.customBuckets()
+	}
+	return true
+}
+
+func (p *point) customBuckets() bool {
+	if h := p.other.histogram; h != nil {
+		return h.UsesCustomBuckets()
+	}
+	return p.other.floatHistogram.UsesCustomBuckets()
+}

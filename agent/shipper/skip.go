@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"github.com/go-kit/log/level"
+
+	"torchbearer/agent/logged"
+)
+
+// Why samples were lost that had been logged.
+const (
+	lostBudget    = "budget"         // the disk budget was spent
+	lostRetention = "retention"      // they were too old
+	lostUnknown   = "unknown_series" // the record with their labels is damaged or gone
+)
+
+// skip reads, ahead of a destination, what it will never be sent.
+type skip struct {
+	reader Reader
+	cache  *seriesCache
+	ahead  *logged.Batch // the first one that it will be sent
+}
+
+func (s *skip) position() logged.Position {
+	if s.ahead != nil {
+		return s.ahead.Begin
+	}
+	return s.reader.Position()
+}
+
+// giveUp counts what of the log before a position was not read yet, and makes
+// the destination go on behind it. What it has read is still sent.
+func (d *destination) giveUp(to logged.Position, reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.skip == nil {
+		if !d.reader.Position().Before(to) {
+			return
+		}
+		d.skip = &skip{reader: d.log.Read(d.reader.Position()), cache: newSeriesCache()}
+	}
+	lost := d.skip.to(to, d.set.Load(), func(b *logged.Batch) {
+		if b.Generation == d.live {
+			d.handled.Add(int64(b.Points()))
+		}
+	})
+	if lost == 0 {
+		return
+	}
+	d.metrics.lose(reason, lost)
+	level.Error(d.logger).Log("msg", "the oldest of the log had to go before it was sent; its samples are lost for this destination",
+		"reason", reason, "samples", lost, "until", to)
+}
+
+// to reads on to a position and counts the points that set would have sent.
+// skipped is told of each record.
+func (s *skip) to(to logged.Position, set *settings, skipped func(*logged.Batch)) int {
+	lost := 0
+	for s.position().Before(to) {
+		if s.ahead == nil {
+			s.ahead = &logged.Batch{}
+			if !s.reader.Next(s.ahead) {
+				s.ahead = nil
+				return lost
+			}
+			continue // It may begin where it need not be skipped.
+		}
+		lost += s.count(s.ahead, set)
+		skipped(s.ahead)
+		s.ahead = nil
+	}
+	return lost
+}
+
+func (s *skip) count(b *logged.Batch, set *settings) int {
+	s.cache.enter(b.Generation)
+	w := &window{}
+	w.reset(b.Begin, 1, set.perRequest)
+	w.add(b, set, s.cache, s.reader.Series)
+	n := w.unknown
+	for i := range w.shards[0] {
+		if set.kept(&w.shards[0][i]) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wal
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"torchbearer/agent/logged"
+)
+
+const (
+	followEvery = 100 * time.Millisecond
+	syncEvery   = time.Second
+	keepEvery   = time.Second
+	ageEvery    = 15 * time.Second
+	// settle is how long nothing is freed if nobody claims anything: those who
+	// will may not have begun.
+	settle = time.Minute
+)
+
+// Run holds the files of the log as they come, brings them to the disk, and
+// frees what need not or must not be kept, until ctx is done. Then everything
+// that was committed is on the disk.
+func (l *Log) Run(ctx context.Context) error {
+	grown := make(chan struct{}, 1)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		every(ctx, followEvery, nil, func() {
+			if !l.hold.follow() {
+				return
+			}
+			select {
+			case grown <- struct{}{}:
+			default:
+			}
+		})
+	})
+	var syncing episode
+	wait.Go(func() {
+		every(ctx, syncEvery, nil, func() { l.sync(&syncing) })
+	})
+	wait.Go(func() {
+		l.keep()
+		aged := l.opts.Now()
+		every(ctx, keepEvery, grown, func() {
+			l.recovered()
+			l.keep()
+			if now := l.opts.Now(); now.Sub(aged) >= ageEvery {
+				l.age(now)
+				aged = now
+			}
+			l.metrics.series.Set(float64(l.table.count.Load()))
+		})
+	})
+	wait.Wait()
+	l.hold.follow()
+	l.sync(&syncing)
+	return nil
+}
+
+// every calls f at an interval, and for each signal, until ctx is done.
+func every(ctx context.Context, interval time.Duration, signal <-chan struct{}, f func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-signal:
+		}
+		f()
+	}
+}
+
+// age forgets series that neither tsdb/agent nor what is not sent yet needs.
+func (l *Log) age(now time.Time) {
+	newest := l.hold.newest()
+	needed := l.claims.lowest(newest)
+	if needed.Generation < newest.Generation {
+		needed = logged.Position{} // Nothing of this generation was read.
+	}
+	l.table.age(now, newest.Segment, l.opts.MaxTime, needed.Segment)
+}
+
+func (l *Log) sync(e *episode) {
+	err := l.hold.sync()
+	if err != nil {
+		l.metrics.syncFailed.Inc()
+	}
+	e.report(l.opts.Logger, "bringing the log to the disk", err)
+}

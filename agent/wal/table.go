@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wal
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unique"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/logged"
+)
+
+// rowsPerPage series of neighbouring refs lie together: those of a target do.
+const rowsPerPage = 32
+
+// table has the labels and metadata of all series of this process that
+// something in the log, or a scrape, may need. Its methods may be called
+// concurrently.
+type table struct {
+	mu    sync.RWMutex
+	pages map[uint64]*tablePage
+	count atomic.Int64
+
+	// Epochs count the calls of age. A row remembers in which it was appended
+	// last.
+	epoch atomic.Uint32
+	ended []tableEpoch // for the goroutine that calls age
+}
+
+// tableEpoch is what was known when an epoch ended.
+type tableEpoch struct {
+	number  uint32
+	at      time.Time
+	segment int // the newest one
+}
+
+type tablePage struct {
+	seen [rowsPerPage]atomic.Uint32 // epoch; 0 of an empty row. It leaves 0 under mu only.
+
+	mu     sync.Mutex // guards the fields below
+	gone   bool       // from the table
+	filled int
+	rows   [rowsPerPage]logged.Series
+}
+
+func newTable() *table {
+	t := &table{pages: map[uint64]*tablePage{}}
+	t.epoch.Store(1)
+	return t
+}
+
+func (t *table) page(number uint64) *tablePage {
+	t.mu.RLock()
+	p := t.pages[number]
+	t.mu.RUnlock()
+	return p
+}
+
+func (t *table) makePage(number uint64) *tablePage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.pages[number]
+	if p == nil {
+		p = &tablePage{}
+		t.pages[number] = p
+	}
+	return p
+}
+
+// find returns the series of ref.
+func (t *table) find(ref chunks.HeadSeriesRef) (logged.Series, bool) {
+	p := t.page(uint64(ref) / rowsPerPage)
+	if p == nil {
+		return logged.Series{}, false
+	}
+	row := uint64(ref) % rowsPerPage
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rows[row], p.seen[row].Load() != 0
+}
+
+// scribe notes series in the table. It is for one goroutine, and does not
+// allocate for what is noted already.
+type scribe struct {
+	table  *table
+	number uint64
+	page   *tablePage
+}
+
+// note keeps that ref was appended with these labels and, unless it is empty,
+// this metadata.
+func (s *scribe) note(ref storage.SeriesRef, ls labels.Labels, m *metadata.Metadata) {
+	number, row := uint64(ref)/rowsPerPage, uint64(ref)%rowsPerPage
+	for {
+		if s.page == nil || s.number != number {
+			if s.page = s.table.page(number); s.page == nil {
+				s.page = s.table.makePage(number)
+			}
+			s.number = number
+		}
+		epoch := s.table.epoch.Load()
+		seen := s.page.seen[row].Load()
+		if m.IsEmpty() && seen != 0 && (seen == epoch || s.page.seen[row].CompareAndSwap(seen, epoch)) {
+			return
+		}
+		if s.page.note(s.table, row, epoch, ls, m) {
+			return
+		}
+		s.page = nil
+	}
+}
+
+// note fills a row, and is false when the page is in the table no more.
+func (p *tablePage) note(t *table, row uint64, epoch uint32, ls labels.Labels, m *metadata.Metadata) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return false
+	}
+	if p.seen[row].Swap(epoch) == 0 {
+		p.rows[row].Labels = ls.WithoutEmpty()
+		p.filled++
+		t.count.Add(1)
+	}
+	if h := p.rows[row].Metadata; !m.IsEmpty() && (metadata.IsZeroHandle(h) || !h.Value().Equals(*m)) {
+		p.rows[row].Metadata = unique.Make(*m)
+	}
+	return true
+}
+
+// age ends an epoch, in which newest was the newest segment, and forgets the
+// series that were not appended for idle and that no segment from needed on has.
+func (t *table) age(now time.Time, newest int, idle time.Duration, needed int) {
+	t.ended = append(t.ended, tableEpoch{number: t.epoch.Load(), at: now, segment: newest})
+	t.epoch.Add(1)
+	// What is appended in an epoch may be committed in the next one.
+	known, last := 0, uint32(0)
+	for i := 0; i+1 < len(t.ended) && t.ended[i+1].segment < needed && now.Sub(t.ended[i].at) >= idle; i++ {
+		known, last = i+1, t.ended[i].number
+	}
+	if last == 0 {
+		return
+	}
+	t.ended = append(t.ended[:0], t.ended[known:]...)
+	t.forget(last)
+}
+
+// forget empties the rows that were not seen after an epoch.
+func (t *table) forget(last uint32) {
+	t.mu.RLock()
+	pages := make(map[uint64]*tablePage, len(t.pages))
+	for number, p := range t.pages {
+		pages[number] = p
+	}
+	t.mu.RUnlock()
+	for number, p := range pages {
+		if p.forget(t, last) {
+			t.mu.Lock()
+			delete(t.pages, number)
+			t.mu.Unlock()
+		}
+	}
+}
+
+// forget says whether the page is to be taken out of the table: nothing is
+// noted in it any more.
+func (p *tablePage) forget(t *table, last uint32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for row := range p.rows {
+		if seen := p.seen[row].Load(); seen == 0 || seen > last || !p.seen[row].CompareAndSwap(seen, 0) {
+			continue
+		}
+		p.rows[row] = logged.Series{}
+		p.filled--
+		t.count.Add(-1)
+	}
+	p.gone = p.filled == 0
+	return p.gone
+}
