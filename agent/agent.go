@@ -212,7 +212,7 @@ func (a *Agent) open(ctx context.Context) (opened bool, err error) {
 	select {
 	case err := <-done:
 		if a.opened = err == nil; a.opened {
-			a.keep()
+			a.keep(context.WithoutCancel(ctx))
 		}
 		return a.opened, err
 	case <-ctx.Done():
@@ -221,8 +221,8 @@ func (a *Agent) open(ctx context.Context) (opened bool, err error) {
 }
 
 // keep keeps the log until endHold is called.
-func (a *Agent) keep() {
-	ctx, cancel := context.WithCancel(context.Background())
+func (a *Agent) keep(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- a.wal.Run(ctx) }()
 	a.endHold = func() error {

@@ -13,13 +13,18 @@
 // into the log only while it is this agent's (Admit), so that two never write the
 // same series, and no staleness markers for what another agent goes on with.
 //
+// The log on disk is the only queue. wal holds what is in it until each
+// destination is past it; shipper reads it with one cursor a destination, kept in
+// a journal, so that a restart, a crash or a reload goes on where it was. The two
+// speak of positions and records in the words of package logged.
+//
 // New builds the sink first: shipper, wal, scraper, targets. Apply goes the
 // same way, so that a destination stands before the first sample is logged and
 // a job's rules before its targets. Run opens the log, which may take long when
 // it is large, and finds out where it runs; HTTP and signals are answered
 // meanwhile. Run stops at the source, so that nothing is written into what is
 // closed: targets, which gives the lease away, scraper, wal, shipper; the shipper,
-// being last, sends what the log still holds, and all of it together takes at
+// being last, sends what the log still holds or leaves it for the next start, and all of it together takes at
 // most the flush deadline.
 //
 // A reload is all or nothing: it is read and checked whole, applied stage by

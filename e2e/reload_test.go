@@ -254,8 +254,8 @@ func TestReloadWhileReceiverHangs(t *testing.T) {
 	wantUp(t, r.agent, r.dest, "load", "second")
 }
 
-// TestReloadOfDestination adds a destination, changes it and removes it: the other one loses nothing meanwhile, and gets
-// nothing twice, and the one that changed goes on.
+// TestReloadOfDestination adds a destination, changes it and removes it: neither loses anything meanwhile, or gets
+// anything twice.
 func TestReloadOfDestination(t *testing.T) {
 	t.Parallel()
 	r, other := startReloading(t), startReceiver(t)
@@ -281,5 +281,13 @@ func TestReloadOfDestination(t *testing.T) {
 	wantMandatory(t, other)
 	if n := other.Duplicates(); n != 0 {
 		t.Errorf("%d samples came to the changed destination more than once", n)
+	}
+	for _, s := range other.Match("__name__", load.Metric) {
+		values := s.Values()
+		for i, v := range values {
+			if v != values[0]+float64(i) {
+				t.Fatalf("%s: the changed destination has gaps: %v", s.Labels, values)
+			}
+		}
 	}
 }

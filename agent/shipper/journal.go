@@ -185,7 +185,8 @@ func (j *journal) write(s state) error {
 		return fmt.Errorf("write journal %s: a state of %d bytes has no room", j.path, len(content))
 	}
 	seq := j.seq + 1
-	b := append(j.buf[:0], slotMagic...)
+	j.buf = append(j.buf[:0], slotMagic...)
+	b := j.buf
 	b = binary.BigEndian.AppendUint64(b, seq)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
 	b = append(b, content...)

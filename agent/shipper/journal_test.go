@@ -101,14 +101,16 @@ func TestJournalTornWhileWriting(t *testing.T) {
 }
 
 func TestJournalDamage(t *testing.T) {
-	for name, damage := range map[string]func(t *testing.T, path string){
-		"zeroes":  func(t *testing.T, path string) { put(t, path, make([]byte, journalSize)) },
-		"empty":   func(t *testing.T, path string) { put(t, path, nil) },
-		"garbage": func(t *testing.T, path string) { put(t, path, bytes.Repeat([]byte("TBJ1\xff\xff"), 2000)) },
+	for name, content := range map[string][]byte{
+		"zeroes":  make([]byte, journalSize),
+		"empty":   nil,
+		"garbage": bytes.Repeat([]byte("TBJ1\xff\xff"), 2000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "j")
-			damage(t, path)
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
 			j, _, err := openJournal(path)
 			if !errors.Is(err, errJournalDamaged) {
 				t.Fatalf("got %v", err)
@@ -130,13 +132,6 @@ func TestJournalDamage(t *testing.T) {
 			t.Error("opened")
 		}
 	})
-}
-
-func put(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func FuzzJournalSlot(f *testing.F) {

@@ -15,7 +15,7 @@ import (
 	"torchbearer/agent/logged"
 )
 
-// reader is someone who has claimed the log and reads it to count what goes.
+// slowReader is someone who has claimed the log and reads it to count what goes.
 type slowReader struct {
 	t     *testing.T
 	log   *Log
@@ -28,6 +28,7 @@ type slowReader struct {
 }
 
 func slow(t *testing.T, l *Log, at logged.Position) *slowReader {
+	t.Helper()
 	s := &slowReader{t: t, log: l, at: at}
 	s.claim = l.Claim(at, s.giveUp)
 	return s
@@ -42,6 +43,12 @@ func (s *slowReader) giveUp(to logged.Position, reason string) {
 	s.gone = append(s.gone, samplesUntil(s.t, s.log, s.at, to)...)
 	s.at = to
 	s.calls = append(s.calls, reason)
+}
+
+func (s *slowReader) lost() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.gone)
 }
 
 // manySegments makes a directory with an old generation of some segments of
@@ -122,8 +129,7 @@ func TestABudgetIsKeptWhileTheLogIsWritten(t *testing.T) {
 			s := slow(t, l, logged.Position{})
 			stop := running(t, l)
 			largest, last := int64(0), int64(0)
-			// 3 segments between two looks of the one who links.
-			for begun := time.Now(); time.Since(begun) < 1500*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+			for begun := time.Now(); s.lost() == 0 || time.Since(begun) < 700*time.Millisecond; time.Sleep(5 * time.Millisecond) {
 				last++
 				mustWrite(t, l, last, 0, 700)
 				if size, err := l.measure(); err == nil {
@@ -131,11 +137,8 @@ func TestABudgetIsKeptWhileTheLogIsWritten(t *testing.T) {
 				}
 			}
 			stop()
-			if largest > budget+5*pageSize {
+			if largest > budget+8*pageSize {
 				t.Errorf("as much as %d bytes, budget %d", largest, budget)
-			}
-			if len(s.gone) == 0 {
-				t.Error("nothing had to go")
 			}
 			equal(t, wanted(1, last, 700), append(s.gone, samples(t, l, s.at)...))
 		})
@@ -158,7 +161,7 @@ func TestRetention(t *testing.T) {
 	for at := range int64(6) {
 		mustWrite(t, l, 100+at, 0, 700)
 	}
-	l.hold.follow()
+	l.look()
 	for _, step := range []struct {
 		after time.Duration
 		gone  int

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -32,16 +33,30 @@ func (e *episode) report(logger log.Logger, what string, err error) {
 	e.failing = err != nil
 }
 
-// follow links what is new in the log and says whether there was anything.
-func (h *hold) follow() (grown bool) {
+// follow links what is new in the log and says whether there was anything. An
+// error is counted and logged already.
+func (h *hold) follow() (grown bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	grown, err := h.linkNew()
-	if err != nil {
+	if grown, err = h.linkNew(); err != nil {
 		h.metrics.linksFailed.Inc()
 	}
 	h.linking.report(h.logger, "holding the files of the log", err)
-	return grown
+	return grown, err
+}
+
+// followAll is follow until nothing new is left, or closing is closed.
+func (h *hold) followAll(closing <-chan struct{}) {
+	for {
+		if _, err := h.follow(); err == nil {
+			return
+		}
+		select {
+		case <-closing:
+			return
+		case <-time.After(followEvery):
+		}
+	}
 }
 
 // linkNew is follow. The caller holds mu.

@@ -132,7 +132,7 @@ func (h *hold) begin() logged.Position {
 
 // end is a position behind everything that is written.
 func (h *hold) end() logged.Position {
-	h.follow()
+	_, _ = h.follow() // Errors are counted and logged.
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.writing()

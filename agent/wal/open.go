@@ -51,12 +51,13 @@ func (l *Log) Open() (err error) {
 		return fmt.Errorf("open log in %s: %w; if the process may not write to all of it, change that or choose another --storage.agent.path", dir, err)
 	}
 	l.idle = remote.NewStorage(l.opts.Library, prometheus.NewRegistry(), nil, dir, 0, nil, false)
-	l.db, err = agent.Open(watched(l.opts.Library, l.hold.follow), l.opts.Registry, l.idle, dir, l.opts.db())
+	library := watched(l.opts.Library, l.look, func() { l.hold.followAll(l.closing) })
+	l.db, err = agent.Open(library, l.opts.Registry, l.idle, dir, l.opts.db())
 	if err != nil {
 		return errors.Join(openError(dir, err), l.idle.Close())
 	}
 	l.showLock()
-	l.hold.follow()
+	l.look()
 	l.began = l.opts.Now()
 	return nil
 }
@@ -84,7 +85,7 @@ func (l *Log) showLock() {
 	if l.locker == nil {
 		return
 	}
-	l.opts.Registry.Unregister(prometheus.NewGauge(prometheus.GaugeOpts{Name: cleanStartMetric}))
+	l.opts.Registry.Unregister(prometheus.NewGauge(prometheus.GaugeOpts{Name: cleanStartMetric, Help: "As tsdb/agent has it."}))
 	l.opts.Registry.MustRegister(l.locks)
 }
 

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/record"
@@ -203,22 +204,46 @@ func TestFreeingIsTriedAgain(t *testing.T) {
 }
 
 func TestNothingGoesThatIsNotHeld(t *testing.T) {
-	// Nobody runs the log: all depends on what tsdb/agent does itself.
-	l, _ := open(t, t.TempDir(), &follower{}, busy)
-	defer closeLog(t, l)
-	at := int64(0)
-	eventually(t, "truncated", func() bool {
-		for range 20 {
-			at++
-			mustWrite(t, l, at, 0, 100)
-		}
-		l.hold.mu.Lock()
-		defer l.hold.mu.Unlock()
-		return l.hold.first > 50
-	})
-	equal(t, wanted(1, at, 100), samples(t, l, logged.Position{}))
-	if !slices.IsSorted(mustSegments(t, l)) || mustSegments(t, l)[0] != 0 {
-		t.Error(mustSegments(t, l))
+	for name, memory := range map[string]bool{"checkpoints from memory": true, "checkpoints from files": false} {
+		t.Run(name, func(t *testing.T) {
+			// Nobody runs the log: all depends on what tsdb/agent does itself.
+			l, _ := open(t, t.TempDir(), &follower{}, busy, func(o *Options) { o.CheckpointFromInMemorySeries = memory })
+			defer closeLog(t, l)
+			at := int64(0)
+			eventually(t, "truncated", func() bool {
+				at++
+				mustWrite(t, l, at, 0, 100)
+				l.hold.mu.Lock()
+				defer l.hold.mu.Unlock()
+				return l.hold.first > 5
+			})
+			// And it waits as long as nothing can be held.
+			failing := true
+			var mu sync.Mutex
+			l.hold.update(func() {
+				l.hold.link = func(from, to string) error {
+					mu.Lock()
+					defer mu.Unlock()
+					if failing {
+						return syscall.EIO
+					}
+					return os.Link(from, to)
+				}
+			})
+			for begun := time.Now(); time.Since(begun) < 200*time.Millisecond; time.Sleep(time.Millisecond) {
+				at++
+				mustWrite(t, l, at, 0, 100)
+			}
+			mu.Lock()
+			failing = false
+			mu.Unlock()
+			equal(t, wanted(1, at, 100), samples(t, l, logged.Position{}))
+			if testutil.ToFloat64(l.metrics.linksFailed) == 0 {
+				t.Error("nothing failed")
+			}
+			all := mustSegments(t, l)
+			equal(t, all[len(all)-1]+1, len(all))
+		})
 	}
 }
 

@@ -28,7 +28,7 @@ func (l *Log) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		every(ctx, followEvery, nil, func() {
-			if !l.hold.follow() {
+			if more, _ := l.hold.follow(); !more {
 				return
 			}
 			select {
@@ -55,7 +55,7 @@ func (l *Log) Run(ctx context.Context) error {
 		})
 	})
 	wait.Wait()
-	l.hold.follow()
+	l.look()
 	l.sync(&syncing)
 	return nil
 }

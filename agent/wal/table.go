@@ -3,6 +3,7 @@
 package wal
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,10 +155,7 @@ func (t *table) age(now time.Time, newest int, idle time.Duration, needed int) {
 // forget empties the rows that were not seen after an epoch.
 func (t *table) forget(last uint32) {
 	t.mu.RLock()
-	pages := make(map[uint64]*tablePage, len(t.pages))
-	for number, p := range t.pages {
-		pages[number] = p
-	}
+	pages := maps.Clone(t.pages)
 	t.mu.RUnlock()
 	for number, p := range pages {
 		if p.forget(t, last) {

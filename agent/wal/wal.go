@@ -132,6 +132,7 @@ type Log struct {
 	db     *agent.DB
 
 	began     time.Time
+	closing   chan struct{}
 	measuring episode // for the goroutine that keeps
 }
 
@@ -143,7 +144,7 @@ func New(opts Options) *Log {
 	m := newMetrics(opts.Registry)
 	m.maxBytes.Set(float64(opts.MaxBytes))
 	return &Log{
-		opts: opts, metrics: m, damage: newDamage(opts.Registry, opts.Logger), table: newTable(),
+		opts: opts, metrics: m, damage: newDamage(opts.Registry, opts.Logger), table: newTable(), closing: make(chan struct{}),
 		hold: &hold{
 			dir: filepath.Join(opts.Dir, holdFolder), log: filepath.Join(opts.Dir, logFolder),
 			logger: opts.Logger, metrics: m, now: opts.Now, link: os.Link,
@@ -222,9 +223,10 @@ func (l *Log) SeriesOf(ref chunks.HeadSeriesRef) (logged.Series, bool) { return 
 // append any more, and Run must have returned. Readers go on working, but
 // another process may begin to read the same: who reads should be done before.
 func (l *Log) Close() error {
-	l.hold.follow()
+	close(l.closing)
+	l.look()
 	err := l.db.Close()
-	l.hold.follow()
+	l.look()
 	err = errors.Join(err, l.hold.sync(), l.idle.Close())
 	l.hold.close()
 	l.opts.Registry.Unregister(l.locks)
@@ -233,3 +235,5 @@ func (l *Log) Close() error {
 	}
 	return nil
 }
+
+func (l *Log) look() { _, _ = l.hold.follow() } // Errors are counted and logged.

@@ -7,18 +7,22 @@ import (
 	"log/slog"
 )
 
-// watching is a log handler that looks at the files whenever tsdb/agent logs
-// anything. It does so after it has chosen the segments to remove and before it
-// removes them ("Creating checkpoint"), so that none goes that is not held,
-// however long the goroutine that looks for new ones was kept waiting.
+// checkpointing is what tsdb/agent logs after it has chosen the segments to
+// remove and before it removes them.
+const checkpointing = "Creating checkpoint"
+
+// watching is a log handler that makes tsdb/agent wait there until all of its
+// files are held, however long that takes. Of other lines it takes the
+// opportunity to look at the files.
 type watching struct {
 	slog.Handler
 
-	look func() bool
+	look func()
+	wait func()
 }
 
-func watched(l *slog.Logger, look func() bool) *slog.Logger {
-	return slog.New(watching{l.Handler(), look})
+func watched(l *slog.Logger, look, wait func()) *slog.Logger {
+	return slog.New(watching{l.Handler(), look, wait})
 }
 
 // Enabled implements slog.Handler.
@@ -26,7 +30,11 @@ func (w watching) Enabled(_ context.Context, level slog.Level) bool { return lev
 
 // Handle implements slog.Handler.
 func (w watching) Handle(ctx context.Context, r slog.Record) error {
-	w.look()
+	if r.Message == checkpointing {
+		w.wait()
+	} else {
+		w.look()
+	}
 	if !w.Handler.Enabled(ctx, r.Level) {
 		return nil
 	}
@@ -35,10 +43,10 @@ func (w watching) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (w watching) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return watching{w.Handler.WithAttrs(attrs), w.look}
+	return watching{w.Handler.WithAttrs(attrs), w.look, w.wait}
 }
 
 // WithGroup implements slog.Handler.
 func (w watching) WithGroup(name string) slog.Handler {
-	return watching{w.Handler.WithGroup(name), w.look}
+	return watching{w.Handler.WithGroup(name), w.look, w.wait}
 }

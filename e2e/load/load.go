@@ -27,6 +27,10 @@ type Options struct {
 	Series  int // of each target; 0 is 1
 	// Labels are written on every series as they stand here: `environment="dev",pod="a"`.
 	Labels string
+	// Churn is how many further series each target shows that live for Life scrapes only (0 is 10); see Churning.
+	Churn, Life int
+	// Exemplars puts one with a long random text on every series, so that a scrape takes much room in a log.
+	Exemplars bool
 }
 
 // Fleet serves the targets, each on a port of 127.0.0.1, and a list of them for http_sd_configs. Its methods may
@@ -47,6 +51,8 @@ type target struct {
 	refused  int
 	broken   int // answers that the client did not read to the end
 	paused   bool
+	scrapes  []Scrape
+	cut      int // how many of scrapes had been answered at the last Cut
 }
 
 // Open starts all targets; the caller has to Close the fleet.
@@ -175,18 +181,20 @@ func (f *Fleet) scrape(t *target, w http.ResponseWriter, r *http.Request) {
 	k := t.answered + 1
 	t.mu.Unlock()
 
+	began := time.Now()
 	err := f.write(w, r, k)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err != nil {
+	if err != nil || r.Context().Err() != nil {
 		t.broken++
 		return
 	}
 	t.answered = k
+	t.scrapes = append(t.scrapes, Scrape{Began: began, Ended: time.Now()})
 }
 
 func (f *Fleet) write(w http.ResponseWriter, r *http.Request, k int) error {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	w.Header().Set("Content-Type", f.contentType())
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		_, err := w.Write(f.body(k))
 		return err
@@ -212,9 +220,10 @@ func (f *Fleet) body(k int) []byte {
 		}
 		b = append(b, "} "...)
 		b = strconv.AppendInt(b, int64(k), 10)
+		b = f.appendExemplar(b)
 		b = append(b, '\n')
 	}
-	return b
+	return f.appendEnd(f.appendChurn(b, k))
 }
 
 func (f *Fleet) list(w http.ResponseWriter, _ *http.Request) {

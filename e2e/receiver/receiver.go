@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -26,7 +27,14 @@ type Answer struct {
 	Keep bool
 	// Hang holds the request until the next SetBehaviour, or until the client or the receiver has gone.
 	Hang bool
+	// Delay is how long the answer takes.
+	Delay time.Duration
+	// Reset breaks the connection off in place of an answer.
+	Reset bool
 }
+
+// lost says whether the sender cannot know that the content is kept.
+func (a *Answer) lost() bool { return a.Keep && (a.Reset || a.Status >= 300) }
 
 // Behaviour decides the answer to the n-th request (from 1) since the receiver was made; nil means: keep the
 // content and answer 204. It is called from several goroutines at once.
@@ -37,6 +45,8 @@ type Behaviour func(n int, r *http.Request) *Answer
 type Receiver struct {
 	mu        sync.Mutex // guards all below
 	book      book
+	refuses   func(Series) bool
+	ledger    *Ledger // has what came, in place of book; nil when there is none
 	behaviour Behaviour
 	changed   chan struct{} // closed when the behaviour is replaced
 	requests  int
@@ -102,6 +112,13 @@ func (r *Receiver) Hang() {
 	})
 }
 
+// Refuse makes every request fail with 400 that has a series for which poisoned is true.
+func (r *Receiver) Refuse(poisoned func(Series) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuses = poisoned
+}
+
 // Status makes every request fail with this status.
 func (r *Receiver) Status(code int) {
 	r.SetBehaviour(func(int, *http.Request) *Answer { return &Answer{Status: code} })
@@ -112,7 +129,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	batch, err := decode(req)
 	r.mu.Lock()
 	r.requests++
-	n, behaviour, changed := r.requests, r.behaviour, r.changed
+	n, behaviour, changed, refuses := r.requests, r.behaviour, r.changed, r.refuses
 	if err != nil {
 		r.malformed = append(r.malformed, err.Error())
 	} else {
@@ -128,6 +145,9 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if behaviour != nil {
 		answer = behaviour(n, req)
 	}
+	if answer == nil && refuses != nil && slices.ContainsFunc(batch.series, refuses) {
+		answer = &Answer{Status: http.StatusBadRequest, Body: "a series is refused"}
+	}
 	if answer == nil {
 		answer = &Answer{Keep: true}
 	}
@@ -138,14 +158,29 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
+	if answer.Delay > 0 {
+		select {
+		case <-time.After(answer.Delay):
+		case <-req.Context().Done():
+			return
+		}
+	}
 	r.give(w, answer, batch)
 }
 
 func (r *Receiver) give(w http.ResponseWriter, answer *Answer, batch batch) {
 	if answer.Keep {
 		r.mu.Lock()
-		r.book.add(batch)
+		if r.ledger != nil {
+			r.ledger.add(batch, answer.lost())
+		} else {
+			r.book.add(batch)
+		}
 		r.mu.Unlock()
+	}
+	if answer.Reset {
+		reset(w)
+		return
 	}
 	maps.Copy(w.Header(), answer.Header)
 	if batch.protocol == ProtocolV2 && answer.Keep {
@@ -162,4 +197,20 @@ func (r *Receiver) give(w http.ResponseWriter, answer *Answer, batch batch) {
 	if answer.Body != "" {
 		_, _ = w.Write([]byte(answer.Body)) // A client that has gone does not matter here.
 	}
+}
+
+// reset breaks the connection of a request off.
+func reset(w http.ResponseWriter) {
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	connection, _, err := hijacker.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := connection.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // So that it is a reset, not an end.
+	}
+	_ = connection.Close() // There is nobody to tell.
 }

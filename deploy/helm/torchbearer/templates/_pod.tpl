@@ -103,6 +103,7 @@ spec:
 - --config.file=/etc/torchbearer/config/torchbearer.yaml
 - --config.auto-reload-interval={{ $root.Values.configReloadInterval }}
 - --storage.agent.path=/data
+- --storage.agent.max-bytes={{ $root.Values.storage.maxBytes }}
 - --web.listen-address=:{{ int $root.Values.web.port }}
 {{- if $root.Values.web.enableLifecycle }}
 - --web.enable-lifecycle

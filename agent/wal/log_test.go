@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wal
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/compression"
+
+	"torchbearer/agent/logged"
+)
+
+// follower remembers what it was told.
+type follower struct {
+	samples int
+	newest  int64
+}
+
+func (f *follower) Committed(samples, histograms, _ int, newest int64) {
+	f.samples += samples + histograms
+	f.newest = newest
+}
+
+// unopened returns a log that was not opened, with some options changed.
+func unopened(t *testing.T, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	opts := Options{
+		Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg, Follower: f,
+		Compression: compression.Snappy, CheckpointFromInMemorySeries: true,
+	}
+	for _, c := range change {
+		c(&opts)
+	}
+	return New(opts), reg
+}
+
+func open(t *testing.T, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
+	t.Helper()
+	l, reg := unopened(t, dir, f, change...)
+	if err := l.Open(); err != nil {
+		t.Fatal(err)
+	}
+	return l, reg
+}
+
+func closeLog(t *testing.T, l *Log) {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// running runs the log until the function that it returns is called.
+func running(t *testing.T, l *Log) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- l.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// busy makes small segments that are truncated all the time.
+func busy(o *Options) {
+	o.SegmentSize = pageSize
+	o.TruncateFrequency = 20 * time.Millisecond
+	o.MinTime, o.MaxTime = time.Millisecond, 100*time.Millisecond
+}
+
+// write commits a scrape of some series at a time, by the names s<from> on.
+func write(t *testing.T, l *Log, at int64, from, series int) error {
+	t.Helper()
+	app := l.AppenderV2(t.Context())
+	for i := range series {
+		name := "s" + strconv.Itoa(from+i)
+		if _, err := app.Append(0, labels.FromStrings("__name__", name), 0, at, 1, nil, nil, storage.AOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return app.Commit()
+}
+
+func mustWrite(t *testing.T, l *Log, at int64, from, series int) {
+	t.Helper()
+	if err := write(t, l, at, from, series); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// samples reads all samples from a position on, as name@timestamp.
+func samples(t *testing.T, l *Log, at logged.Position) (found []string) {
+	t.Helper()
+	return samplesUntil(t, l, at, logged.Position{Generation: math.MaxUint64})
+}
+
+func samplesUntil(t *testing.T, l *Log, at, to logged.Position) (found []string) {
+	t.Helper()
+	r := l.Reader(at)
+	defer r.Close()
+	for b := (logged.Batch{}); r.Next(&b) && b.Begin.Before(to); {
+		for _, s := range b.Samples {
+			series, ok := r.Series(s.Ref)
+			if !ok {
+				t.Errorf("generation %d: series %d is not known", b.Generation, s.Ref)
+			}
+			found = append(found, series.Labels.Get("__name__")+"@"+strconv.FormatInt(s.T, 10))
+		}
+	}
+	return found
+}
+
+// wanted is what samples finds of scrapes from time first to last.
+func wanted(first, last int64, series int) (all []string) {
+	for at := first; at <= last; at++ {
+		for i := range series {
+			all = append(all, "s"+strconv.Itoa(i)+"@"+strconv.FormatInt(at, 10))
+		}
+	}
+	return all
+}
+
+func equal(t *testing.T, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// eventually waits until what is wanted has become true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never came true", what)
+		}
+	}
+}
