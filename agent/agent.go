@@ -234,15 +234,19 @@ func (a *Agent) keep(ctx context.Context) {
 // Close closes what New made, for when Run is never called.
 func (a *Agent) Close() error { return a.closeSinks(context.Background()) }
 
-// closeSinks closes the log, then what reads it. That not everything could be
+// closeSinks ends keeping the log, then what reads it, then unlocks it: another
+// agent must not begin to ship the same before. That not everything could be
 // sent in time is logged by the shipper, and no reason to fail: it stays.
 func (a *Agent) closeSinks(ctx context.Context) error {
 	var err error
 	if a.opened {
-		err = errors.Join(a.endHold(), a.wal.Close())
+		err = a.endHold()
 	}
 	if flushErr := a.shipper.Close(ctx); flushErr != nil && !errors.Is(flushErr, shipper.ErrDeadline) {
 		err = errors.Join(err, flushErr)
+	}
+	if a.opened {
+		err = errors.Join(err, a.wal.Close())
 	}
 	return err
 }

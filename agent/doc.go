@@ -23,9 +23,9 @@
 // a job's rules before its targets. Run opens the log, which may take long when
 // it is large, and finds out where it runs; HTTP and signals are answered
 // meanwhile. Run stops at the source, so that nothing is written into what is
-// closed: targets, which gives the lease away, scraper, wal, shipper; the shipper,
-// being last, sends what the log still holds or leaves it for the next start, and all of it together takes at
-// most the flush deadline.
+// closed: targets, which gives the lease away, scraper, wal, shipper; the shipper
+// sends what the log still holds or leaves it for the next start, and all of it
+// together takes at most the flush deadline.
 //
 // A reload is all or nothing: it is read and checked whole, applied stage by
 // stage, and taken back from those already changed when one refuses it. The

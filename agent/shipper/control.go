@@ -8,8 +8,11 @@ import (
 	"torchbearer/agent/logged"
 )
 
-// wakeUp tells that the log has grown. It never blocks.
-func (d *destination) wakeUp() {
+// wakeUp tells that the log has grown by so many points. It never blocks.
+func (d *destination) wakeUp(points int) {
+	if d.wanted.Add(-int64(points)) > 0 {
+		return
+	}
 	select {
 	case d.wake <- struct{}{}:
 	default: // It is about to look.

@@ -21,8 +21,8 @@ import (
 const syncEvery = time.Second
 
 // lookEvery is how often the log is looked at when nobody tells that it has
-// grown: it tells of commits, but a new segment can be read only a little later.
-const lookEvery = 300 * time.Millisecond
+// grown: what is there may not have been readable when it was told of.
+const lookEvery = 5 * time.Second
 
 // destination ships the log to one remote_write: window after window, each
 // journalled before it is sent and left behind when all of it is answered.
@@ -34,7 +34,8 @@ type destination struct {
 	metrics *destinationMetrics
 	set     atomic.Pointer[settings]
 
-	wake    chan struct{} // holds one: the log has grown
+	wake    chan struct{} // holds one: the log has grown by what is wanted
+	wanted  atomic.Int64  // points to be logged before it is worth while to wake
 	closing chan struct{} // closed when only what is left is to be sent
 	done    chan struct{} // closed when run has ended
 	stop    context.CancelFunc
@@ -199,6 +200,9 @@ func (d *destination) fill(ctx context.Context) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
+		// Whatever comes from here on begins a window, and wakes. One that has
+		// begun has time until it is full, or its deadline.
+		d.wanted.Store(1)
 		full, points := d.read(set)
 		if full {
 			return nil
@@ -218,6 +222,9 @@ func (d *destination) fill(ctx context.Context) error {
 			d.open(set)
 		} else if deadline == nil {
 			deadline = time.After(set.batchDeadline)
+		}
+		if points > 0 {
+			d.wanted.Store(int64(d.window.room()))
 		}
 		select {
 		case <-ctx.Done():

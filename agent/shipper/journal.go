@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"torchbearer/agent/logged"
@@ -223,6 +224,9 @@ func (j *journal) remove() error {
 }
 
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // It has no such thing.
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

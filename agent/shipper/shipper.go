@@ -82,7 +82,7 @@ func (s *Shipper) Committed(samples, histograms, exemplars int, newest int64) {
 	s.metrics.in(samples, histograms, exemplars, newest)
 	s.logged.Add(int64(samples + histograms))
 	for _, d := range *s.running.Load() {
-		d.wakeUp()
+		d.wakeUp(samples + histograms)
 	}
 }
 

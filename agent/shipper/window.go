@@ -115,6 +115,9 @@ func (w *window) put(p point) {
 	w.newest = max(w.newest, p.t)
 }
 
+// room is how many points are still to come until it is full.
+func (w *window) room() int { return max(w.plan.Shards*w.plan.PerRequest-w.points, 1) }
+
 // full says whether another record is to go into the next window.
 func (w *window) full() bool { return w.points >= w.plan.Shards*w.plan.PerRequest }
 

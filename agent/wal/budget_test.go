@@ -129,7 +129,7 @@ func TestABudgetIsKeptWhileTheLogIsWritten(t *testing.T) {
 			s := slow(t, l, logged.Position{})
 			stop := running(t, l)
 			largest, last := int64(0), int64(0)
-			for begun := time.Now(); s.lost() == 0 || time.Since(begun) < 700*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+			for begun := time.Now(); s.lost() == 0 || time.Since(begun) < 300*time.Millisecond; time.Sleep(5 * time.Millisecond) {
 				last++
 				mustWrite(t, l, last, 0, 700)
 				if size, err := l.measure(); err == nil {

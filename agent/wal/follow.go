@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -43,20 +42,6 @@ func (h *hold) follow() (grown bool, err error) {
 	}
 	h.linking.report(h.logger, "holding the files of the log", err)
 	return grown, err
-}
-
-// followAll is follow until nothing new is left, or closing is closed.
-func (h *hold) followAll(closing <-chan struct{}) {
-	for {
-		if _, err := h.follow(); err == nil {
-			return
-		}
-		select {
-		case <-closing:
-			return
-		case <-time.After(followEvery):
-		}
-	}
 }
 
 // linkNew is follow. The caller holds mu.

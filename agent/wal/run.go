@@ -11,9 +11,13 @@ import (
 )
 
 const (
-	followEvery = 100 * time.Millisecond
+	// All at once: to wake an idle process costs more than what is done then.
+	// New files need no hurry: a reader that wants the next one has it linked,
+	// and tsdb/agent waits until all are before it removes any.
+	followEvery = time.Second
 	syncEvery   = time.Second
 	keepEvery   = time.Second
+	retryEvery  = 100 * time.Millisecond // of linking what tsdb/agent waits for
 	ageEvery    = 15 * time.Second
 	// settle is how long nothing is freed if nobody claims anything: those who
 	// will may not have begun.

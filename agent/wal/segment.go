@@ -41,7 +41,7 @@ var errForeign = errors.New("not a regular file")
 // openSegment opens a file for reading only if it is a regular one, and never
 // waits, as opening a named pipe would.
 func openSegment(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|openSafely, 0)
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("open segment %s: %w", path, errForeign)
 	}

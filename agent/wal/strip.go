@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/prometheus/prometheus/tsdb/record"
 )
@@ -119,6 +120,9 @@ func (w *segmentWriter) put(b []byte) error {
 
 // syncDir makes sure that a renamed file is found after a power cut.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // It has no such thing.
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync %s: %w", dir, err)

@@ -59,8 +59,10 @@ type Options struct {
 	MinTime, MaxTime  time.Duration // age at which an idle series may, and must, be forgotten
 	NoLockfile        bool
 
-	MaxBytes int64         // of the whole data directory; 2 GiB by default
-	MaxAge   time.Duration // of what is held; a day by default
+	MaxBytes int64 // of the whole data directory; 2 GiB by default
+	// MaxAge is that of what is held; a day by default. What an earlier process
+	// left has an hour in any case, or a quarter of MaxAge if that is less.
+	MaxAge time.Duration
 	// ShipForeign holds the log that a Prometheus agent has left in Dir, too.
 	// Otherwise it is removed.
 	ShipForeign bool

@@ -5,6 +5,7 @@ package wal
 import (
 	"context"
 	"log/slog"
+	"time"
 )
 
 // checkpointing is what tsdb/agent logs after it has chosen the segments to
@@ -49,4 +50,21 @@ func (w watching) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup implements slog.Handler.
 func (w watching) WithGroup(name string) slog.Handler {
 	return watching{w.Handler.WithGroup(name), w.look, w.wait}
+}
+
+// settleDown waits until all files are held and the log can be written to, or it
+// is being closed. A checkpoint that fails for want of space would leave a file
+// open for good.
+func (l *Log) settleDown() {
+	for {
+		_, err := l.hold.follow()
+		if err == nil && l.trouble.reason() == "" {
+			return
+		}
+		select {
+		case <-l.closing:
+			return
+		case <-time.After(retryEvery):
+		}
+	}
 }

@@ -25,6 +25,8 @@ func main() {
 	flag.DurationVar(&s.interval, "interval", 5*time.Second, "scrape interval")
 	flag.DurationVar(&s.length, "for", time.Minute, "how long each round measures")
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds; the medians are printed")
+	flag.StringVar(&s.load.Labels, "labels", `namespace="shop",pod="checkout-7d9f8b6c5-x2x7k",container="app",method="GET",route="/api/v1/orders",code="200",version="1.42.0"`, "labels on every series, as a target writes them")
+	flag.BoolVar(&s.old, "1.0", false, "send by Remote Write 1.0 instead of 2.0")
 	flag.StringVar(&s.other, "other", "", "another torchbearer to measure as well, an older one say: its path")
 	flag.Parse()
 
@@ -43,6 +45,14 @@ type setting struct {
 	interval, length time.Duration
 	rounds           int
 	other            string
+	old              bool
+}
+
+func (s setting) protocol() string {
+	if s.old {
+		return "prometheus.WriteRequest"
+	}
+	return "io.prometheus.write.v2.Request"
 }
 
 // cost is what one round of one agent took.
@@ -87,7 +97,7 @@ func run(ctx context.Context, s setting) error {
 				round+1, c.name, measured.cpu, measured.resident, measured.lost)
 		}
 	}
-	fmt.Printf("%d targets x %d series, every %s, remote write 2.0, medians of %d rounds of %s:\n\n", s.load.Targets, s.load.Series, s.interval, s.rounds, s.length)
+	fmt.Printf("%d targets x %d series, every %s, %s, medians of %d rounds of %s:\n\n", s.load.Targets, s.load.Series, s.interval, s.protocol(), s.rounds, s.length)
 	fmt.Println("| agent | CPU µs a sample | resident MB | samples lost or repeated | CPU ratio | memory ratio |")
 	fmt.Println("|---|---|---|---|---|---|")
 	base := all[0].median()

@@ -82,9 +82,9 @@ func measure(ctx context.Context, s setting, c *contestant) (result cost, err er
 func start(ctx context.Context, s setting, c *contestant, dir string, fleet *load.Fleet, dest *receiver.Receiver) (*process.Process, error) {
 	config := filepath.Join(dir, "agent.yaml")
 	text := fmt.Sprintf("global:\n  scrape_interval: %dms\n  external_labels: {clustername: compare, environment: local}\n"+
-		"remote_write:\n- url: %s\n  protobuf_message: io.prometheus.write.v2.Request\n"+
+		"remote_write:\n- url: %s\n  protobuf_message: %s\n"+
 		"scrape_configs:\n- job_name: load\n  static_configs:\n  - targets: [%s]\n",
-		s.interval.Milliseconds(), dest.URL(), strings.Join(fleet.Addresses(), ", "))
+		s.interval.Milliseconds(), dest.URL(), s.protocol(), strings.Join(fleet.Addresses(), ", "))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -3,9 +3,11 @@
 package receiver
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -19,6 +21,7 @@ type Ledger struct {
 	mu      sync.Mutex // guards all below
 	entries map[string]*entry
 	counts  Counts
+	strange []string           // the first points that came out of order or twice
 	zeros   map[string][]int64 // by instance: the times, in milliseconds, of an up of 0
 }
 
@@ -57,6 +60,13 @@ func (l *Ledger) Counts() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.counts
+}
+
+// Strange tells of the first points that came out of order, or with another value or timestamp than before.
+func (l *Ledger) Strange() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.strange)
 }
 
 // Numbers are the values of the series with these label values, markers left out, oldest first: pairs of name and value
@@ -128,7 +138,12 @@ func (l *Ledger) add(in batch, lost bool) {
 			if lost {
 				l.counts.Forced++
 			}
+			before := l.counts
 			fresh := l.addPoint(e, p, numbered)
+			if (l.counts.Disorder > before.Disorder || l.counts.Twice > before.Twice) && len(l.strange) < 20 {
+				l.strange = append(l.strange, fmt.Sprintf("%s: %v at %s after %s", s.Labels, p.Value,
+					time.UnixMilli(p.Time).Format("15:04:05.000"), time.UnixMilli(e.times[len(e.times)-1]).Format("15:04:05.000")))
+			}
 			if fresh && p.Histogram == nil && p.Value == 0 && s.Labels.Get(model.MetricNameLabel) == "up" {
 				instance := s.Labels.Get("instance")
 				l.zeros[instance] = append(l.zeros[instance], p.Time)
