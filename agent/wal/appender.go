@@ -68,6 +68,7 @@ func (a *appender) Commit() error {
 	case err != nil:
 		a.log.commitFailed(a.samples+a.histograms, err)
 	case a.samples+a.histograms > 0:
+		a.log.hold.committed()
 		a.log.opts.Follower.Committed(a.samples, a.histograms, a.exemplars, a.newest)
 	}
 	return err

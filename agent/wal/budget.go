@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,10 @@ const (
 	reasonBudget    = "budget"
 	reasonRetention = "retention"
 )
+
+// largestReserve is the part of the budget, one of so many, that is reserved for
+// a checkpoint at most.
+const largestReserve = 4
 
 // keep frees what nobody claims, and then the oldest of what is claimed, until
 // all of the data directory fits into the budget and nothing is too old.
@@ -57,11 +62,13 @@ func (l *Log) keep() {
 // lowest is where the first one who claims anything begins.
 func (l *Log) lowest() logged.Position { return l.claims.lowest(l.hold.newest()) }
 
-// over says whether the data directory is larger than it may be.
+// over says whether the data directory is larger than it may be. A segment is
+// written while space for it is being found, which the budget allows for; the
+// next checkpoint must fit, too, before tsdb/agent removes the last one.
 func (l *Log) over() bool {
 	size, err := l.measure()
 	l.measuring.report(l.opts.Logger, "measuring the data directory", err)
-	return err == nil && size > l.opts.MaxBytes
+	return err == nil && size > l.opts.MaxBytes-min(l.hold.nextCheckpoint(), l.opts.MaxBytes/largestReserve)
 }
 
 // free frees a segment that nobody claims, if there is one.
@@ -119,6 +126,18 @@ func (h *hold) folder() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.writing().dir
+}
+
+// nextCheckpoint is about the size of the one that tsdb/agent will make next.
+func (h *hold) nextCheckpoint() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range slices.Backward(h.held) {
+		if n := len(g.checkpoints); n > 0 {
+			return g.checkpoints[n-1].size * 5 / 4
+		}
+	}
+	return 0
 }
 
 // newest is the beginning of the segment that is written to.

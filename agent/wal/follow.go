@@ -32,27 +32,46 @@ func (e *episode) report(logger log.Logger, what string, err error) {
 	e.failing = err != nil
 }
 
-// follow links what is new in the log and says whether there was anything. An
-// error is counted and logged already.
-func (h *hold) follow() (grown bool, err error) {
+// committed notices when a commit has begun a segment, so that space is found
+// for it at once. It costs a system call.
+func (h *hold) committed() {
+	next := h.next.Load()
+	if next == nil {
+		return
+	}
+	if _, err := os.Lstat(*next); err == nil {
+		h.roll()
+	}
+}
+
+func (h *hold) roll() {
+	select {
+	case h.rolled <- struct{}{}:
+	default:
+	}
+}
+
+// follow links what is new in the log. An error is counted and logged already.
+func (h *hold) follow() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if grown, err = h.linkNew(); err != nil {
+	err := h.linkNew()
+	if err != nil {
 		h.metrics.linksFailed.Inc()
 	}
 	h.linking.report(h.logger, "holding the files of the log", err)
-	return grown, err
+	return err
 }
 
 // linkNew is follow. The caller holds mu.
-func (h *hold) linkNew() (grown bool, err error) {
+func (h *hold) linkNew() error {
 	if h.closed {
-		return false, nil
+		return nil
 	}
 	g := h.writing()
 	entries, err := os.ReadDir(h.log)
 	if err != nil {
-		return false, fmt.Errorf("look for new files of the log: %w", err)
+		return fmt.Errorf("look for new files of the log: %w", err)
 	}
 	segments, checkpoints := numbered(entries)
 	newest := g.newest()
@@ -68,20 +87,19 @@ func (h *hold) linkNew() (grown bool, err error) {
 				"first", newest+1, "last", index-1)
 		}
 		if err := h.holdSegment(g, index); err != nil {
-			return grown, err
+			return err
 		}
-		newest, grown = index, true
+		newest = index
 	}
 	if len(checkpoints) == 0 {
-		return grown, nil
+		return nil
 	}
 	// Only the newest is sure not to be removed meanwhile.
 	index := checkpoints[len(checkpoints)-1]
 	if n := len(g.checkpoints); n > 0 && g.checkpoints[n-1].index >= index {
-		return grown, nil
+		return nil
 	}
-	held, err := h.holdCheckpoint(g, index)
-	return grown || held, err
+	return h.holdCheckpoint(g, index)
 }
 
 // linkNext links the next segment, if there is one already, for a reader that
@@ -117,33 +135,37 @@ func (h *hold) holdSegment(g *generation, index int) error {
 	}
 	g.segments = append(g.segments, heldSegment{index: index, written: now})
 	h.changed(g.dir)
+	next := segmentName(h.log, index+1)
+	h.next.Store(&next)
+	h.roll()
 	return nil
 }
 
 // holdCheckpoint links a checkpoint that is newer than all that are held,
 // unless it goes meanwhile. The caller holds mu.
-func (h *hold) holdCheckpoint(g *generation, index int) (held bool, err error) {
+func (h *hold) holdCheckpoint(g *generation, index int) error {
 	to := g.checkpoint(index)
 	c, err := h.linkCheckpoint(checkpointName(h.log, index), to)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	entries, err := os.ReadDir(h.log)
 	if err != nil {
-		return false, errors.Join(fmt.Errorf("hold a checkpoint: %w", err), os.RemoveAll(to))
+		return errors.Join(fmt.Errorf("hold a checkpoint: %w", err), os.RemoveAll(to))
 	}
 	if _, all := numbered(entries); len(all) == 0 || all[len(all)-1] != index {
 		// It may have been removed while it was linked.
-		return false, os.RemoveAll(to)
+		return os.RemoveAll(to)
 	}
 	c.index = index
 	g.checkpoints = append(g.checkpoints, c)
 	h.changed(g.dir)
 	h.changed(to)
-	return true, nil
+	h.roll()
+	return nil
 }
 
 // linkCheckpoint links a folder's segments into a new folder.

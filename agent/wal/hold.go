@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -38,6 +39,11 @@ type hold struct {
 	metrics *metrics
 	now     func() time.Time
 	link    func(from, to string) error // os.Link, but in tests
+
+	// rolled has one element when there is a segment that the space of may have
+	// to be found for.
+	rolled chan struct{}
+	next   atomic.Pointer[string] // path of the segment that tsdb/agent will begin
 
 	mu   sync.Mutex
 	held []*generation // in the order of their numbers; the last is written to
@@ -132,7 +138,7 @@ func (h *hold) begin() logged.Position {
 
 // end is a position behind everything that is written.
 func (h *hold) end() logged.Position {
-	_, _ = h.follow() // Errors are counted and logged.
+	_ = h.follow() // Errors are counted and logged.
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.writing()
@@ -211,11 +217,21 @@ func (v view) checkpointSegments(number uint64, checkpoint int) ([]int, error) {
 }
 
 func (v view) open(f heldFile) (*os.File, error) {
-	path, ok := v.path(f)
-	if !ok {
-		return nil, fmt.Errorf("open segment %s: %w", f, fs.ErrNotExist)
+	for former := ""; ; {
+		path, ok := v.path(f)
+		if !ok {
+			return nil, fmt.Errorf("open segment %s: %w", f, fs.ErrNotExist)
+		}
+		file, err := openSegment(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return file, err
+		}
+		// It may have been stripped or freed meanwhile.
+		if path == former {
+			return nil, fmt.Errorf("open segment %s: %w", f, errRemoved)
+		}
+		former = path
 	}
-	return openSegment(path)
 }
 
 func (v view) path(f heldFile) (string, bool) {
@@ -226,7 +242,8 @@ func (v view) path(f heldFile) (string, bool) {
 		return "", false
 	}
 	if f.checkpoint != noCheckpoint {
-		return segmentName(g.checkpoint(f.checkpoint), f.segment), true
+		_, ok := slices.BinarySearchFunc(g.checkpoints, f.checkpoint, byCheckpoint)
+		return segmentName(g.checkpoint(f.checkpoint), f.segment), ok
 	}
 	i, ok := slices.BinarySearchFunc(g.segments, f.segment, byIndex)
 	if !ok {

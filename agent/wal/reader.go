@@ -28,7 +28,7 @@ type files interface {
 	checkpoints(generation uint64) ([]int, error)
 	checkpointSegments(generation uint64, checkpoint int) ([]int, error)
 	// open opens for reading. Its error wraps fs.ErrNotExist when the file is no
-	// longer held, and errForeign when it will never be a segment.
+	// longer held, and errForeign or errRemoved when it will never be a segment.
 	open(f heldFile) (*os.File, error)
 }
 
@@ -208,8 +208,8 @@ func after(at logged.Position, generation uint64, segments []int) []logged.Posit
 func (r *Reader) open(at logged.Position, segments []int) (opened, foreign bool) {
 	name := heldFile{at.Generation, noCheckpoint, at.Segment}
 	file, err := r.files.open(name)
-	if errors.Is(err, errForeign) {
-		r.damage.found(name, 0, reasonUnreadable, 1)
+	if lost, ok := lostReason(err); ok {
+		r.damage.found(name, 0, lost, 1)
 		return false, true
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -232,6 +232,18 @@ func (r *Reader) open(at logged.Position, segments []int) (opened, foreign bool)
 	r.segment = newSegmentReader(file, at.Offset, r.unpack, r.damage.in(name))
 	r.failing = time.Time{}
 	return true, false
+}
+
+// lostReason says why a segment will never be opened, if so.
+func lostReason(err error) (reason string, ok bool) {
+	switch {
+	case errors.Is(err, errForeign):
+		return reasonUnreadable, true
+	case errors.Is(err, errRemoved):
+		return reasonMissingSegment, true
+	default:
+		return "", false
+	}
 }
 
 // describe makes the series known that a segment about to be read may have

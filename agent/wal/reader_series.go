@@ -114,11 +114,15 @@ func (o *oldSeries) loadCheckpoint(r *Reader, checkpoint int) error {
 // scan decodes the series of a file that is complete.
 func (o *oldSeries) scan(r *Reader, name heldFile) error {
 	file, err := r.files.open(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errForeign) {
+	if lost, ok := lostReason(err); ok {
+		r.damage.found(name, 0, lost, 1)
 		return nil
 	}
+	if errors.Is(err, fs.ErrNotExist) && name.checkpoint == noCheckpoint {
+		return nil // A checkpoint stands for it.
+	}
 	if err != nil {
-		return err
+		return err // What is listed next time is there.
 	}
 	segment := newSegmentReader(file, 0, r.unpack, r.damage.in(name))
 	for {

@@ -141,28 +141,16 @@ func (h *hold) releaseOf(g *generation, n needless) (freed bool, err error) {
 		return false, err
 	}
 	for _, s := range n.segments {
-		if failed := remove(g.segment(s)); failed != nil {
-			err = errors.Join(err, failed)
-			continue
-		}
-		freed = true
-		h.update(func() {
-			g.segments = slices.DeleteFunc(g.segments, func(o heldSegment) bool { return o.index == s.index })
-		})
+		failed := h.removeSegment(g, s)
+		freed, err = freed || failed == nil, errors.Join(err, failed)
 	}
 	for _, s := range n.stripped {
 		failed := h.strip(g, s)
 		freed, err = freed || failed == nil, errors.Join(err, failed)
 	}
 	for _, index := range n.checkpoints {
-		if failed := os.RemoveAll(g.checkpoint(index)); failed != nil {
-			err = errors.Join(err, fmt.Errorf("free space: %w", failed))
-			continue
-		}
-		freed = true
-		h.update(func() {
-			g.checkpoints = slices.DeleteFunc(g.checkpoints, func(c heldCheckpoint) bool { return c.index == index })
-		})
+		failed := h.removeCheckpoint(g, index)
+		freed, err = freed || failed == nil, errors.Join(err, failed)
 	}
 	return freed, err
 }
@@ -174,8 +162,43 @@ func (h *hold) update(change func()) {
 	change()
 }
 
+// removeSegment takes a segment out of the list first: a reader that finds it
+// there must find the file.
+func (h *hold) removeSegment(g *generation, s heldSegment) error {
+	h.update(func() {
+		g.segments = slices.DeleteFunc(g.segments, func(o heldSegment) bool { return o.index == s.index })
+	})
+	err := remove(g.segment(s))
+	if err != nil {
+		h.update(func() {
+			i, _ := slices.BinarySearchFunc(g.segments, s.index, byIndex)
+			g.segments = slices.Insert(g.segments, i, s)
+		})
+	}
+	return err
+}
+
+// removeCheckpoint does the same with a checkpoint.
+func (h *hold) removeCheckpoint(g *generation, index int) error {
+	var gone heldCheckpoint
+	h.update(func() {
+		if i, ok := slices.BinarySearchFunc(g.checkpoints, index, byCheckpoint); ok {
+			gone = g.checkpoints[i]
+			g.checkpoints = slices.Delete(g.checkpoints, i, i+1)
+		}
+	})
+	if err := os.RemoveAll(g.checkpoint(index)); err != nil {
+		h.update(func() {
+			i, _ := slices.BinarySearchFunc(g.checkpoints, index, byCheckpoint)
+			g.checkpoints = slices.Insert(g.checkpoints, i, gone)
+		})
+		return fmt.Errorf("free space: %w", err)
+	}
+	return nil
+}
+
 // strip leaves only the series of a segment. Both names together mean that it
-// was not done.
+// was not done; one of them is there at any time.
 func (h *hold) strip(g *generation, s heldSegment) error {
 	whole := g.segment(s)
 	s.stripped = true
@@ -189,20 +212,27 @@ func (h *hold) strip(g *generation, s heldSegment) error {
 	if err := stripSegment(name); err != nil {
 		return errors.Join(err, remove(name))
 	}
-	if err := remove(whole); err != nil {
-		return err
-	}
 	info, err := os.Lstat(name)
 	if err != nil {
 		return fmt.Errorf("strip segment: %w", err)
 	}
 	s.size = info.Size()
+	h.list(g, s)
+	if err := remove(whole); err != nil {
+		s.stripped = false
+		h.list(g, s)
+		return errors.Join(err, remove(name))
+	}
+	return nil
+}
+
+// list changes what is known of a segment.
+func (h *hold) list(g *generation, s heldSegment) {
 	h.update(func() {
 		if i, ok := slices.BinarySearchFunc(g.segments, s.index, byIndex); ok {
 			g.segments[i] = s
 		}
 	})
-	return nil
 }
 
 // dropGeneration forgets one that has nothing left. Its folder stays if someone

@@ -12,13 +12,12 @@ import (
 
 const (
 	// All at once: to wake an idle process costs more than what is done then.
-	// New files need no hurry: a reader that wants the next one has it linked,
-	// and tsdb/agent waits until all are before it removes any.
-	followEvery = time.Second
-	syncEvery   = time.Second
-	keepEvery   = time.Second
-	retryEvery  = 100 * time.Millisecond // of linking what tsdb/agent waits for
-	ageEvery    = 15 * time.Second
+	// What is new in the log is looked at as often, and at once when a segment is
+	// begun.
+	syncEvery  = time.Second
+	keepEvery  = time.Second
+	retryEvery = 100 * time.Millisecond // of linking what tsdb/agent waits for
+	ageEvery   = 15 * time.Second
 	// settle is how long nothing is freed if nobody claims anything: those who
 	// will may not have begun.
 	settle = time.Minute
@@ -28,19 +27,7 @@ const (
 // frees what need not or must not be kept, until ctx is done. Then everything
 // that was committed is on the disk.
 func (l *Log) Run(ctx context.Context) error {
-	grown := make(chan struct{}, 1)
 	var wait sync.WaitGroup
-	wait.Go(func() {
-		every(ctx, followEvery, nil, func() {
-			if more, _ := l.hold.follow(); !more {
-				return
-			}
-			select {
-			case grown <- struct{}{}:
-			default:
-			}
-		})
-	})
 	var syncing episode
 	wait.Go(func() {
 		every(ctx, syncEvery, nil, func() { l.sync(&syncing) })
@@ -48,7 +35,8 @@ func (l *Log) Run(ctx context.Context) error {
 	wait.Go(func() {
 		l.keep()
 		aged := l.opts.Now()
-		every(ctx, keepEvery, grown, func() {
+		every(ctx, keepEvery, l.hold.rolled, func() {
+			l.look()
 			l.recovered()
 			l.keep()
 			if now := l.opts.Now(); now.Sub(aged) >= ageEvery {

@@ -38,6 +38,9 @@ const (
 // errForeign is for files in the hold that are no segments at all.
 var errForeign = errors.New("not a regular file")
 
+// errRemoved is for what was held and that someone else has removed.
+var errRemoved = errors.New("someone has removed it")
+
 // openSegment opens a file for reading only if it is a regular one, and never
 // waits, as opening a named pipe would.
 func openSegment(path string) (*os.File, error) {

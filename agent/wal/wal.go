@@ -150,6 +150,7 @@ func New(opts Options) *Log {
 		hold: &hold{
 			dir: filepath.Join(opts.Dir, holdFolder), log: filepath.Join(opts.Dir, logFolder),
 			logger: opts.Logger, metrics: m, now: opts.Now, link: os.Link,
+			rolled: make(chan struct{}, 1),
 		},
 	}
 }
@@ -238,4 +239,4 @@ func (l *Log) Close() error {
 	return nil
 }
 
-func (l *Log) look() { _, _ = l.hold.follow() } // Errors are counted and logged.
+func (l *Log) look() { _ = l.hold.follow() } // Errors are counted and logged.

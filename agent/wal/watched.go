@@ -57,7 +57,7 @@ func (w watching) WithGroup(name string) slog.Handler {
 // open for good.
 func (l *Log) settleDown() {
 	for {
-		_, err := l.hold.follow()
+		err := l.hold.follow()
 		if err == nil && l.trouble.reason() == "" {
 			return
 		}
