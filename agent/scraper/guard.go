@@ -47,12 +47,13 @@ func markJob(name string) *relabel.Config {
 
 // guard stands before the log: it moves mandatory labels that a series brings
 // along out of the way, so that the agent's own are added to it when it leaves.
-// And it lets nothing into the log of a job that another agent has taken over.
+// It keeps a target from saying itself whether it is up. And it lets nothing into the log of a job that another agent has taken over.
 type guard struct {
 	next      storage.AppendableV2
 	admit     func(job string) (done func(), ok bool)
 	conflicts *prometheus.CounterVec
 	discarded *prometheus.CounterVec
+	posing    *prometheus.CounterVec
 	rules     atomic.Pointer[guardRules]
 	closed    atomic.Bool
 }
@@ -81,9 +82,13 @@ func newGuard(next storage.AppendableV2, admit func(job string) (done func(), ok
 			Name: "torchbearer_scrapes_discarded_total",
 			Help: "Scrapes that were not written, by reason: lease, another agent may have taken the job over meanwhile; stopping, the target answered too late for the agent's stop.",
 		}, []string{"reason"}),
+		posing: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "torchbearer_report_conflicts_total",
+			Help: "Samples that a target exposed as one of those that the agent adds to each scrape, such as up; the agent's own was kept. By job.",
+		}, []string{"job"}),
 	}
 	g.rules.Store(&guardRules{})
-	reg.MustRegister(g.conflicts, g.discarded)
+	reg.MustRegister(g.conflicts, g.discarded, g.posing)
 	for _, reason := range []string{discardedLease, discardedStopping} {
 		g.discarded.WithLabelValues(reason)
 	}
@@ -101,6 +106,7 @@ func (g *guard) apply(cfg *config.Config) {
 	for _, former := range g.rules.Swap(rules).jobs {
 		if !slices.Contains(rules.jobs, former) {
 			g.conflicts.DeletePartialMatch(prometheus.Labels{"job": former})
+			g.posing.DeleteLabelValues(former)
 		}
 	}
 }
@@ -112,7 +118,7 @@ func (g *guard) shut() { g.closed.Store(true) }
 func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	a := &guardedAppender{AppenderV2: g.next.AppenderV2(ctx), guard: g}
 	if target, ok := scrape.TargetFromContext(ctx); ok {
-		a.job = target.GetValue(jobMark)
+		a.job, a.target = target.GetValue(jobMark), target
 	}
 	rules := g.rules.Load()
 	a.mandatory, a.trusted = rules.mandatory, slices.Contains(rules.trusted, a.job)
@@ -124,15 +130,21 @@ type guardedAppender struct {
 	storage.AppenderV2
 
 	guard     *guard
+	target    *scrape.Target // nil is not known
 	job       string
 	trusted   bool // the job may set mandatory labels
 	mandatory []string
 	conflicts []int // how many of each, since the last Commit or Rollback
+	posing    int   // the same
 	builder   labels.ScratchBuilder
 }
 
 // Append implements storage.AppenderV2.
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	if posesAsReport(a.target, ls, &opts) {
+		a.posing++
+		return 0, nil
+	}
 	// The labels are looked at even when ref is known: the log takes them when
 	// it has forgotten the ref meanwhile. And ref is not given on, so that the
 	// labels decide: it may be of a time when other rules made another series
@@ -197,5 +209,8 @@ func (a *guardedAppender) count() {
 			a.guard.conflicts.WithLabelValues(a.job, a.mandatory[i]).Add(float64(n))
 		}
 	}
-	a.conflicts = nil
+	if a.posing > 0 {
+		a.guard.posing.WithLabelValues(a.job).Add(float64(a.posing))
+	}
+	a.conflicts, a.posing = nil, 0
 }
