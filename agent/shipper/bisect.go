@@ -255,7 +255,7 @@ func (d *delivery) beSlow(ctx context.Context, a *answer) error {
 // empty when that cannot be.
 func split(points []point) (first, second []point, ofSeries bool) {
 	middle := len(points) / 2
-	if at := boundary(points, middle, func(i int) bool { return points[i].series != points[i-1].series }); at > 0 {
+	if at := boundary(points, middle, func(i int) bool { return !points[i].series.same(points[i-1].series) }); at > 0 {
 		return points[:at:at], points[at:], false
 	}
 	if at := boundary(points, middle, func(i int) bool { return !points[i].isExemplar() }); at > 0 {

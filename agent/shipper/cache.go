@@ -4,8 +4,12 @@ package shipper
 
 import (
 	"math"
+	"strings"
+	"unique"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"torchbearer/agent/logged"
@@ -14,11 +18,15 @@ import (
 const (
 	// cacheChunk series lie next to one another: refs are given out in turn.
 	cacheChunk = 64
-	// cacheIdle is how long, in milliseconds of log time, a series may have had
-	// no point before it is forgotten. It is looked up again when it comes back.
-	cacheIdle = 30 * 60 * 1000
-	// metadataAge is how old known metadata may be, in the same milliseconds.
-	metadataAge = 60 * 1000
+	// Series are forgotten that had no point while so many times as many points
+	// were read as there are series; in sweeps as often as that. Time stamps may
+	// be anything, and a backlog is read faster than it was logged. What comes
+	// back is looked up again.
+	sweepAfter  = 4
+	sweepsToGo  = 4
+	fewestSwept = 64 * cacheChunk
+	// metadataAge is how old known metadata may be.
+	metadataAge = 60 * 1000 // milliseconds
 )
 
 // seriesCache has the series of one generation of the log as they leave to one
@@ -27,15 +35,17 @@ type seriesCache struct {
 	generation uint64
 	chunks     map[uint64]*[cacheChunk]series
 	builder    *labels.Builder
-	swept      int64
-	unknown    series // stands for all that the log has no labels of
+	now        int64    // in milliseconds, for metadata
+	read       int      // points since the last sweep
+	swept      []uint32 // numbers of the windows at the last sweeps
+	repeat     series   // stands for all points that are not sent a second time
 }
 
 func newSeriesCache() *seriesCache {
 	return &seriesCache{
 		chunks:  map[uint64]*[cacheChunk]series{},
 		builder: labels.NewBuilder(labels.EmptyLabels()),
-		unknown: series{dropped: true},
+		repeat:  series{dropped: true, stand: true},
 	}
 }
 
@@ -44,7 +54,7 @@ func newSeriesCache() *seriesCache {
 func (c *seriesCache) enter(generation uint64) {
 	if c.generation != generation {
 		clear(c.chunks)
-		c.generation, c.swept = generation, math.MinInt64
+		c.generation = generation
 	}
 }
 
@@ -52,8 +62,8 @@ func (c *seriesCache) enter(generation uint64) {
 type lookup func(chunks.HeadSeriesRef) (logged.Series, bool)
 
 // get returns the series of ref as it leaves by set, or nil when the log has no
-// labels for it. t is the timestamp of the point that needs it.
-func (c *seriesCache) get(ref chunks.HeadSeriesRef, t int64, set *settings, find lookup) *series {
+// labels for it.
+func (c *seriesCache) get(ref chunks.HeadSeriesRef, set *settings, find lookup) *series {
 	at := uint64(ref) / cacheChunk
 	chunk := c.chunks[at]
 	if chunk == nil {
@@ -61,32 +71,61 @@ func (c *seriesCache) get(ref chunks.HeadSeriesRef, t int64, set *settings, find
 		c.chunks[at] = chunk
 	}
 	s := &chunk[uint64(ref)%cacheChunk]
-	if s.version == set.version && (!set.v2 || t-s.looked < metadataAge) {
+	if s.version == set.version && (!set.wantsMetadata() || c.now >= s.looked && c.now-s.looked < metadataAge) {
 		return s
 	}
 	known, ok := find(ref)
-	if !ok {
+	switch {
+	case !ok && s.version == 0:
 		return nil
+	case !ok: // Forgotten there; what is known here is as good.
+		known = logged.Series{Labels: s.logged, Metadata: s.metadata}
+	case s.version == 0:
+		s.newest, s.logged, s.name = math.MinInt64, known.Labels, known.Labels.Hash()
 	}
-	if s.version == 0 {
-		s.ref, s.newest, s.logged = ref, math.MinInt64, known.Labels
-	}
-	s.metadata, s.looked = known.Metadata, t
+	s.metadata, s.looked = plausible(known), c.now
 	set.resolve(s, c.builder)
 	return s
 }
 
-// sweep forgets, now and then, series that had no point for long; newest is the
-// newest timestamp that was read.
-func (c *seriesCache) sweep(newest int64) {
-	if newest < c.swept+cacheIdle/4 {
+// plausible is the metadata of a series, without a unit that the name does not
+// end in: OpenMetrics has none like that, but the agent says of up that its unit
+// is targets.
+func plausible(s logged.Series) unique.Handle[metadata.Metadata] {
+	if metadata.IsZeroHandle(s.Metadata) {
+		return s.Metadata
+	}
+	m := s.Metadata.Value()
+	if m.Unit == "" {
+		return s.Metadata
+	}
+	name := family(s.Labels.Get(model.MetricNameLabel), m.Type)
+	for _, suffix := range []string{"", "_total", "_created", "_info"} {
+		if short, ok := strings.CutSuffix(name, suffix); ok && strings.HasSuffix(short, "_"+m.Unit) {
+			return s.Metadata
+		}
+	}
+	m.Unit = ""
+	return unique.Make(m)
+}
+
+// sweep forgets, now and then, series that had no point for long. It is called
+// after each window with its number and points.
+func (c *seriesCache) sweep(window uint32, points int) {
+	c.read += points
+	if c.read < sweepAfter*max(len(c.chunks)*cacheChunk, fewestSwept) {
 		return
 	}
-	c.swept = newest
+	c.read = 0
+	c.swept = append(c.swept, window)
+	if len(c.swept) <= sweepsToGo {
+		return
+	}
+	c.swept = c.swept[1:]
 	for at, chunk := range c.chunks {
 		idle := true
 		for i := range chunk {
-			idle = idle && (chunk[i].version == 0 || chunk[i].newest < newest-cacheIdle)
+			idle = idle && (chunk[i].version == 0 || chunk[i].window <= c.swept[0])
 		}
 		if idle {
 			delete(c.chunks, at)

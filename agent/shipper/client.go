@@ -3,7 +3,6 @@
 package shipper
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -121,13 +120,14 @@ func (t *addHeaders) CloseIdleConnections() {
 // close lets go of connections that are not in use.
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// post makes one attempt, within the timeout of the config, to send a body.
-// attempt counts from 0.
+// post makes one attempt, within the timeout of the config, to send a body,
+// which nobody touches any more when it returns. attempt counts from 0.
 func (c *client) post(ctx context.Context, v2 bool, compressed []byte, attempt int) answer {
 	attemptCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	sent := &sentSecrets{}
-	req, err := c.request(httptrace.WithClientTrace(attemptCtx, sent.trace()), v2, compressed, attempt)
+	sent, body := &sentSecrets{}, newSendBody(compressed)
+	defer body.end()
+	req, err := c.request(httptrace.WithClientTrace(attemptCtx, sent.trace()), v2, body, attempt)
 	if err != nil {
 		return c.failed(err, sent)
 	}
@@ -152,11 +152,13 @@ func (c *client) post(ctx context.Context, v2 bool, compressed []byte, attempt i
 	return a
 }
 
-func (c *client) request(ctx context.Context, v2 bool, compressed []byte, attempt int) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(compressed))
+func (c *client) request(ctx context.Context, v2 bool, body *sendBody, attempt int) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, body.open())
 	if err != nil {
 		return nil, err
 	}
+	req.ContentLength = int64(len(body.content))
+	req.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
 	kind, protocol := "application/x-protobuf", "0.1.0"
 	if v2 {
 		kind, protocol = "application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0"

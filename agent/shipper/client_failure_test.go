@@ -71,15 +71,15 @@ func TestWaysOfFailing(t *testing.T) {
 			serve: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 			says:  "no answer within 300ms",
 		},
-		"resets before the request": {serve: reset, says: "connection reset|EOF"},
+		"resets before the request": {serve: reset, says: "connection reset|EOF|closed network connection"},
 		"resets within the request": {serve: func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 20))
 			reset(c)
-		}, says: "connection reset|EOF"},
+		}, says: "connection reset|EOF|closed network connection"},
 		"resets after the request": {serve: func(c net.Conn) {
 			readRequest(c)
 			reset(c)
-		}, says: "connection reset|EOF"},
+		}, says: "connection reset|EOF|closed network connection"},
 		"closes after the request": {serve: readRequest, says: "EOF"},
 		"half a header": {serve: func(c net.Conn) {
 			readRequest(c)

@@ -43,7 +43,7 @@ func (d *destination) note(w *window) {
 		level.Error(d.logger).Log("msg", "the log has samples of series that it has no labels of; they are lost", "samples", w.unknown, "until", w.end)
 	}
 	d.metrics.sent(w)
-	if w.begin.Generation == d.live {
+	if !w.begin.Before(d.from) {
 		d.handled.Add(int64(w.points + w.unknown + w.repeated))
 	}
 	w.unknown, w.repeated, w.orphans = 0, 0, 0
@@ -54,10 +54,21 @@ func (d *destination) pending() float64 {
 	return float64(max(d.logged.Load()-d.before-d.handled.Load(), 0))
 }
 
+// end lets go of the log, once run has ended; but for the claim.
+func (d *destination) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = true
+	_ = d.reader.Close() // It was only read.
+	if d.skip != nil {
+		_ = d.skip.reader.Close() // The same.
+	}
+}
+
 // close ends what run has left open, once it has ended.
 func (d *destination) close() {
+	d.end()
 	d.claim.Drop()
-	_ = d.reader.Close() // It was only read.
 	d.set.Load().client.close()
 	if d.journal == nil {
 		return

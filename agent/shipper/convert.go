@@ -12,20 +12,58 @@ import (
 	promvalue "github.com/prometheus/prometheus/model/value"
 )
 
+// classicForm is what is known of a series with custom buckets, which may leave
+// as classic series.
+type classicForm struct {
+	bounds []float64 // of the buckets answered last; nil is that it has ended
+	// series are those it leaves as, by the settings of a version.
+	version int32
+	series  map[classicName]*series
+}
+
+// maxClassic bounds the series that one is remembered as: bounds may change.
+const maxClassic = 1000
+
+type classicName struct {
+	suffix string
+	bound  float64
+}
+
+// classicBounds are the bounds of series after the points of a request. They
+// become those of the series when the request is answered: it may have to be
+// made again.
+type classicBounds map[*series][]float64
+
+func (c classicBounds) of(s *series) []float64 {
+	if bounds, ok := c[s]; ok || s.classic == nil {
+		return bounds
+	}
+	return s.classic.bounds
+}
+
+func (c classicBounds) keep() {
+	for s, bounds := range c {
+		if s.classic == nil {
+			s.classic = &classicForm{}
+		}
+		s.classic.bounds = bounds
+	}
+}
+
 // appendConverted appends a point as convert_nhcb_to_classic wants it: a
 // histogram with custom buckets as classic series, and a staleness marker, or a
 // sample, that follows one as the end of those. It says false of what stays as
 // it is. Of what cannot be converted nothing is appended.
-func (s *settings) appendConverted(to []point, p *point) ([]point, bool) {
+func (s *settings) appendConverted(to []point, p *point, now classicBounds) ([]point, bool) {
 	if !s.convert || p.isExemplar() {
 		return to, false
 	}
-	was := p.series.bounds
+	was := now.of(p.series)
 	if p.other == nil {
 		if was == nil {
 			return to, false
 		}
-		p.series.bounds = nil
+		now[p.series] = nil
 		gone := &histogram.Histogram{
 			Schema: histogram.CustomBucketsSchema, CustomValues: was, Sum: math.Float64frombits(promvalue.StaleNaN),
 		}
@@ -37,31 +75,31 @@ func (s *settings) appendConverted(to []point, p *point) ([]point, bool) {
 	if !p.customBuckets() {
 		return to, false
 	}
-	var (
-		bounds []float64
-		custom any
-		stale  bool
-	)
-	if h := p.other.histogram; h != nil {
-		bounds, custom, stale = h.CustomValues, h, promvalue.IsStaleNaN(h.Sum)
-	} else {
-		h := p.other.floatHistogram
-		bounds, custom, stale = h.CustomValues, h, promvalue.IsStaleNaN(h.Sum)
-	}
+	custom, bounds, sum := p.custom()
 	to = s.classic(to, p, custom, p.st)
 	for _, bound := range was {
 		if !slices.Contains(bounds, bound) {
 			to = append(to, point{
-				series: s.classicSeries(p.series, "_bucket", &bound), t: p.t, v: math.Float64frombits(promvalue.StaleNaN),
+				series: s.classicSeries(p.series, classicName{"_bucket", bound}), t: p.t, v: math.Float64frombits(promvalue.StaleNaN),
 			})
 		}
 	}
-	if p.series.bounds = bounds; stale {
-		p.series.bounds = nil
+	if promvalue.IsStaleNaN(sum) {
+		bounds = nil
 	} else if bounds == nil {
-		p.series.bounds = []float64{} // Only +Inf is a bucket all the same.
+		bounds = []float64{} // Only +Inf is a bucket all the same.
 	}
+	now[p.series] = bounds
 	return to, true
+}
+
+// custom returns a histogram with its bounds and sum.
+func (p *point) custom() (h any, bounds []float64, sum float64) {
+	if h := p.other.histogram; h != nil {
+		return h, h.CustomValues, h.Sum
+	}
+	fh := p.other.floatHistogram
+	return fh, fh.CustomValues, fh.Sum
 }
 
 // classic appends the samples of the classic series of a histogram.
@@ -77,24 +115,41 @@ func (s *settings) classic(to []point, p *point, custom any, st int64) []point {
 	case *histogram.FloatHistogram:
 		bounds = h.CustomValues
 	}
-	add := func(of *series, v float64) { to = append(to, point{series: of, t: p.t, st: st, v: v}) }
+	add := func(name classicName, v float64) {
+		to = append(to, point{series: s.classicSeries(p.series, name), t: p.t, st: st, v: v})
+	}
 	for i, n := range buckets {
 		bound := math.Inf(1)
 		if i < len(bounds) {
 			bound = bounds[i]
 		}
-		add(s.classicSeries(p.series, "_bucket", &bound), n)
+		add(classicName{"_bucket", bound}, n)
 	}
-	add(s.classicSeries(p.series, "_count", nil), count)
-	add(s.classicSeries(p.series, "_sum", nil), sum)
+	add(classicName{suffix: "_count"}, count)
+	add(classicName{suffix: "_sum"}, sum)
 	return to
 }
 
-func (s *settings) classicSeries(of *series, suffix string, bound *float64) *series {
-	b := labels.NewBuilder(of.labels)
-	b.Set(model.MetricNameLabel, of.labels.Get(model.MetricNameLabel)+suffix)
-	if bound != nil {
-		b.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(*bound))
+func (s *settings) classicSeries(of *series, name classicName) *series {
+	form := of.classic
+	if form == nil {
+		form = &classicForm{}
+		of.classic = form
 	}
-	return &series{labels: b.Labels(), complete: of.complete, metadata: of.metadata}
+	if form.version != s.version || form.series == nil || len(form.series) > maxClassic {
+		form.version, form.series = s.version, map[classicName]*series{}
+	}
+	if known := form.series[name]; known != nil {
+		return known
+	}
+	b := labels.NewBuilder(of.labels)
+	b.Set(model.MetricNameLabel, of.labels.Get(model.MetricNameLabel)+name.suffix)
+	if name.suffix == "_bucket" {
+		b.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(name.bound))
+	}
+	made := &series{labels: b.Labels(), complete: of.complete, metadata: of.metadata}
+	made.logged = made.labels
+	made.name = made.logged.Hash()
+	form.series[name] = made
+	return made
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -35,6 +36,7 @@ type sender struct {
 	trouble *trouble
 	park    time.Duration
 	polite  time.Duration
+	groups  atomic.Uint32 // counts requests, for grouping
 
 	mu       sync.Mutex // guards the fields below
 	benches  []*bench   // not in use
@@ -55,7 +57,8 @@ func newSender(logger log.Logger, vec *sendMetricsVec) *sender {
 }
 
 // deliver returns when each point is stored, refused for good or over its age
-// limit, and counted. Points of a series must stand together. Its errors are
+// limit, and counted. Points of a series must stand together, unless there are
+// few; exemplars behind their sample. Its errors are
 // errReplaced, after which it is to be called with the newer settings and all
 // points again (it knows which have their answer), and that of ctx. It may
 // change the order of points.
@@ -64,7 +67,10 @@ func (s *sender) deliver(ctx context.Context, set *settings, points []point) err
 	if len(points) == 0 {
 		return nil
 	}
-	d := &delivery{sender: s, set: set, metrics: s.enter(set), bench: s.takeBench(), whole: len(points)}
+	d := &delivery{
+		sender: s, set: set, metrics: s.enter(set), bench: s.takeBench(),
+		whole: len(points), grouped: len(points) > fewPoints,
+	}
 	defer s.giveBench(d.bench)
 	err := d.send(ctx, points)
 	if errors.Is(err, errReplaced) {
@@ -92,6 +98,8 @@ type delivery struct {
 	bench   *bench
 	whole   int // points of the request before anything was cut
 
+	grouped bool // points of a series stand together
+
 	settled []pointKey // only of a request that was cut
 	old     bool       // send by 1.0, whatever is set
 	tiny    bool       // the whole request was
@@ -112,6 +120,10 @@ func (d *delivery) send(ctx context.Context, points []point) error {
 
 // settle does what a final answer asks for.
 func (d *delivery) settle(ctx context.Context, points []point, a answer) error {
+	if a.verdict != stored && !d.grouped {
+		g := grouping{requests: &d.sender.groups}
+		points, d.grouped = g.group(points, true), true
+	}
 	switch {
 	case a.verdict == stored:
 		d.store(points, a)

@@ -26,6 +26,13 @@ func (s *sender) remember(points []pointKey) {
 	}
 }
 
+// forget forgets all of it, once a window is answered.
+func (s *sender) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answered = nil
+}
+
 // unanswered takes out what a request that was replaced has settled.
 func (s *sender) unanswered(points []point) []point {
 	s.mu.Lock()

@@ -35,6 +35,9 @@ func (t *turn) await(ctx context.Context, set *settings) error {
 		if err := t.take(ctx, set); err != nil {
 			return err
 		}
+		if !t.trouble.lasts.Load() {
+			t.end() // The others need not wait for this one.
+		}
 	}
 	return pause(ctx, set, 0)
 }
@@ -65,6 +68,7 @@ func (t *turn) bad(ctx context.Context, set *settings, wait time.Duration) error
 		return err
 	}
 	if !t.trouble.lasts.Load() {
+		t.end()
 		return nil
 	}
 	return pause(ctx, set, wait)

@@ -46,11 +46,15 @@ type destination struct {
 	reader Reader
 	ahead  *logged.Batch // read, for the next window
 	spare  *logged.Batch
-	skip   *skip // where to go on after ahead, nil in place
-	gap    bool  // what is read next does not follow what was read last
-	cache  *seriesCache
-	window *window
-	claim  Claim
+	skip   *skip   // where to go on after ahead, nil in place
+	gap    bool    // what is read next does not follow what was read last
+	plan   *intent // the window of the process before this one, until it is cut again
+	ended  bool
+	// filling is that the window may still grow; else it is journalled, or empty.
+	filling bool
+	cache   *seriesCache // only for run
+	window  *window
+	claim   Claim
 
 	journalling sync.Mutex // guards the fields below
 	journal     *journal   // nil when none could be made
@@ -58,11 +62,17 @@ type destination struct {
 	synced      time.Time
 	failing     bool // the journal; logged once
 
+	makers       []maker   // of each shard
 	shards       pace      // only for run
 	toldMetadata time.Time // the same
 
-	live    uint64 // generation of this process
-	before  int64  // points logged before the destination began
+	telling atomic.Bool // metadata is on its way
+	tellers sync.WaitGroup
+
+	returns bool            // it was there before
+	live    uint64          // generation of this process
+	from    logged.Position // what is logged from there on is counted as pending
+	before  int64           // points logged before that
 	handled atomic.Int64
 }
 
@@ -72,11 +82,14 @@ func (d *destination) start(set *settings) {
 	d.wake = make(chan struct{}, 1)
 	d.closing = make(chan struct{})
 	d.done = make(chan struct{})
-	d.live, d.before = d.log.End().Generation, d.logged.Load()
+	d.from, d.before = d.log.End(), d.logged.Load()
+	d.live, d.plan = d.from.Generation, d.state.Window
 	d.cache = newSeriesCache()
 	d.window = &window{}
+	d.mu.Lock() // giveUp may be called as soon as there is a claim.
 	d.claim = d.log.Claim(d.state.Sent, d.giveUp)
 	d.reader = d.log.Read(d.state.Sent)
+	d.mu.Unlock()
 	ctx, stop := context.WithCancel(context.Background())
 	d.stop = stop
 	go func() {
@@ -87,14 +100,18 @@ func (d *destination) start(set *settings) {
 
 // run ships until ctx is done, or all is shipped once it is closing.
 func (d *destination) run(ctx context.Context) {
+	telling, stopTelling := context.WithCancel(ctx)
+	defer d.endTelling(stopTelling)
 	err := d.resume(ctx)
 	for err == nil {
-		d.sendMetadata(ctx)
+		d.sendMetadata(telling)
 		if err = d.fill(ctx); err != nil {
 			break
 		}
 		if d.window.points > 0 {
+			d.mu.Lock()
 			d.intend()
+			d.mu.Unlock()
 			begun := time.Now()
 			if err = d.ship(ctx); err == nil {
 				d.shards.shipped(d.window.points, d.window.full(), time.Since(begun))
@@ -107,54 +124,6 @@ func (d *destination) run(ctx context.Context) {
 	if !errors.Is(err, io.EOF) && ctx.Err() == nil {
 		level.Error(d.logger).Log("msg", "shipping ended; this is a bug", "err", err)
 	}
-}
-
-// resume cuts and sends the window again that was being sent when the process
-// before this one ended.
-func (d *destination) resume(ctx context.Context) error {
-	plan := d.state.Window
-	if plan == nil {
-		return nil
-	}
-	if held := d.log.Begin(); d.state.Sent.Before(held) {
-		d.metrics.lose(lostBudget, plan.Points)
-		level.Error(d.logger).Log("msg", "what was being sent is no longer in the log; it is lost", "samples", plan.Points, "from", d.state.Sent, "log_begins", held)
-		d.seek(plan.End)
-		return nil
-	}
-	set := d.set.Load()
-	d.mu.Lock()
-	d.window.reset(d.state.Sent, plan.Shards, plan.PerRequest)
-	d.cache.enter(d.state.Sent.Generation)
-	for d.window.end.Before(plan.End) {
-		b := d.next()
-		if b == nil {
-			break
-		}
-		if plan.End.Before(b.End) {
-			d.ahead = b
-			break
-		}
-		d.take(b, set)
-	}
-	d.window.end = plan.End
-	copy(d.window.plan.Done, plan.Done)
-	d.mu.Unlock()
-	if err := d.ship(ctx); err != nil {
-		return err
-	}
-	d.advance()
-	return nil
-}
-
-// seek goes on at a position, or where the log begins after it.
-func (d *destination) seek(to logged.Position) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_ = d.reader.Close() // It was only read.
-	d.reader, d.ahead = d.log.Read(to), nil
-	d.save(func(s *state) { s.Sent, s.Window = to, nil })
-	d.claim.Move(to)
 }
 
 // next returns the next record, or nil when there is none for now. The caller
@@ -203,6 +172,7 @@ func (d *destination) fill(ctx context.Context) error {
 		// Whatever comes from here on begins a window, and wakes. One that has
 		// begun has time until it is full, or its deadline.
 		d.wanted.Store(1)
+		committed := d.logged.Load()
 		full, points := d.read(set)
 		if full {
 			return nil
@@ -220,6 +190,7 @@ func (d *destination) fill(ctx context.Context) error {
 		if points == 0 {
 			d.advance()
 			d.open(set)
+			d.handled.Store(committed - d.before) // All of it: the log has no more.
 		} else if deadline == nil {
 			deadline = time.After(set.batchDeadline)
 		}
@@ -248,7 +219,9 @@ func (d *destination) fill(ctx context.Context) error {
 func (d *destination) open(set *settings) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.cache.sweep(d.window.number, d.window.points)
 	d.window.reset(d.position(), d.shards.next(set), set.perRequest)
+	d.filling = true
 }
 
 // position is where the next window begins. The caller holds mu.
@@ -268,19 +241,21 @@ func (d *destination) read(set *settings) (full bool, points int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := d.window
+	if !d.filling {
+		return true, w.points // giveUp has ended it.
+	}
+	d.cache.now = time.Now().UnixMilli()
 	for {
 		b := d.next()
 		if b == nil {
 			if w.points == 0 {
 				w.end = d.position()
 			}
-			d.cache.sweep(w.newest)
 			return false, w.points
 		}
 		other := b.Generation != d.cache.generation
 		if w.points > 0 && (other || d.gap || w.full() && b.Points() > 0) {
 			d.ahead = b
-			d.cache.sweep(w.newest)
 			return true, w.points
 		}
 		if other || d.gap {
@@ -291,14 +266,15 @@ func (d *destination) read(set *settings) (full bool, points int) {
 	}
 }
 
-// intend journals how the window is cut, before anything of it is sent.
+// intend journals how the window is cut, before anything of it is sent. The
+// caller holds mu.
 func (d *destination) intend() {
 	w := d.window
-	w.plan.End, w.plan.Points = w.end, w.points
+	d.filling = false
+	w.open = w.left(d.set.Load())
+	w.plan.End, w.plan.Points, w.plan.Cut = w.end, w.open, w.cut()
 	d.save(func(s *state) {
-		plan := w.plan
-		plan.Done = append([]int(nil), plan.Done...)
-		s.Sent, s.Window = w.begin, &plan
+		*s = state{identity: s.identity, Sent: w.begin, Window: &w.plan}.clone()
 	})
 }
 

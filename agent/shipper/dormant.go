@@ -25,6 +25,7 @@ type dormant struct {
 	mu      sync.Mutex // guards the fields below
 	state   state
 	revived bool
+	lost    bool // something, of its place in the log
 }
 
 // openJournals finds the destinations of the processes before this one. The
@@ -59,18 +60,27 @@ func (s *Shipper) sleep(j *journal, st state) {
 		st.Retired = time.Now()
 	}
 	d := &dormant{journal: j, state: st}
-	d.claim = s.opts.Log.Claim(st.Sent, d.giveUp)
+	d.claim = s.opts.Log.Claim(st.Sent, func(to logged.Position, reason string) { s.giveUp(d, to, reason) })
 	left := min(max(s.opts.Retention-time.Since(st.Retired), time.Second), s.opts.Retention)
 	d.expiry = time.AfterFunc(left, func() { s.expire(d) })
 	s.dormant = append(s.dormant, d)
 }
 
-// giveUp moves the place in the log on, for when it comes back.
-func (d *dormant) giveUp(to logged.Position, _ string) {
+// giveUp moves the place of a dormant one in the log on, for when it comes back.
+// Who begins to run meanwhile has a claim of its own and is told by that.
+func (s *Shipper) giveUp(d *dormant, to logged.Position, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.revived && d.state.Sent.Before(to) {
-		d.state.Sent, d.state.Window = to, nil
+	if d.revived || !d.state.Sent.Before(to) {
+		return
+	}
+	d.state.Sent, d.state.Window = to, nil
+	if !d.lost {
+		d.lost = true
+		level.Warn(s.opts.Logger).Log("msg", "the log no longer has all that a destination would be sent if it came back to the config",
+			"reason", reason, "remote_name", d.state.Name, "until", to)
 	}
 }
 
@@ -104,6 +114,8 @@ func (s *Shipper) expire(d *dormant) {
 }
 
 func (d *dormant) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.expiry.Stop()
 	d.claim.Drop()
 	_ = d.journal.write(d.state) // It may have lost its place; then it begins where the log does.
@@ -116,8 +128,8 @@ func (s *Shipper) retire(d *destination) {
 	d.stop()
 	<-d.done
 	d.metrics.remove()
+	d.end()
 	defer d.claim.Drop() // The sleeping one has its own by then.
-	_ = d.reader.Close() // It was only read.
 	j, st := d.journal, d.state
 	if j == nil {
 		return

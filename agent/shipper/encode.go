@@ -16,16 +16,19 @@ type encodeOptions struct {
 	// typeAndUnitLabels has Remote Write 2.0 take type and unit from the labels
 	// __type__ and __unit__.
 	typeAndUnitLabels bool
+	// apart is up to how many points each of a request has a TimeSeries of its
+	// own.
+	apart int
 }
 
 // encoder writes requests of one version of Remote Write. It uses its memory
 // again and is not for two goroutines at once.
 type encoder interface {
 	// encode appends the request that holds points, not compressed. Points of
-	// the same series that stand next to one another become one TimeSeries;
-	// where samples and histograms follow one another it ends, since the two
-	// must not be in one. Exemplars go with the points of their series beside
-	// them.
+	// the same series that stand next to one another become one TimeSeries, but
+	// in small requests; where samples and histograms follow one
+	// another it ends, since the two must not be in one. Exemplars go with the
+	// points of their series beside them.
 	encode(dst []byte, points []point) []byte
 	// exemplarsLeftOut counts those of the last request that had no point of
 	// their series beside them, which Remote Write 2.0 has no place for.
@@ -37,8 +40,12 @@ func newEncoder(v2 bool, opts encodeOptions) encoder {
 	if v2 {
 		return &encoder2{opts: opts}
 	}
-	return &encoder1{added: opts.added}
+	return &encoder1{opts: opts}
 }
+
+// fewPoints are sent in the order of the log, each in a TimeSeries of its own, as
+// Prometheus sends all. More are grouped by series, which takes less room.
+const fewPoints = 128
 
 // run is how many of each kind one TimeSeries takes.
 type run struct {
@@ -48,12 +55,14 @@ type run struct {
 func (r run) points() int { return r.samples + r.histograms + r.exemplars }
 
 // firstRun finds the points at the beginning of points that are one TimeSeries.
-func firstRun(points []point) run {
+func firstRun(points []point, merge bool) run {
 	var r run
 	for i := range points {
 		p := &points[i]
 		switch {
-		case p.series != points[0].series:
+		case !p.series.same(points[0].series):
+			return r
+		case !merge && !p.isExemplar() && i > 0:
 			return r
 		case p.other == nil:
 			if r.histograms > 0 {
@@ -89,18 +98,19 @@ func encodeMetadata1(dst []byte, families []prompb.MetricMetadata) []byte {
 
 // encoder1 writes Remote Write 1.0.
 type encoder1 struct {
-	added  []addedLabel
+	opts   encodeOptions
 	labels []labels.Label
 }
 
 func (*encoder1) exemplarsLeftOut() int { return 0 }
 
 func (e *encoder1) encode(dst []byte, points []point) []byte {
+	merge := len(points) > e.opts.apart
 	for len(points) > 0 {
-		r := firstRun(points)
+		r := firstRun(points, merge)
 		dst = append(dst, 0x0a, 0, 0)
 		begin := len(dst)
-		e.labels = appendMerged(e.labels[:0], points[0].series, e.added)
+		e.labels = appendMerged(e.labels[:0], points[0].series, e.opts.added)
 		for _, l := range e.labels {
 			dst = appendLabel(dst, 0x0a, l)
 		}

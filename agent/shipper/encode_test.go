@@ -39,7 +39,7 @@ func TestEncodesAsLibrary(t *testing.T) {
 				one[reused], two[reused] = newEncoder(false, opts), newEncoder(true, opts)
 			}
 			// Encoders that were used before have nothing left of that.
-			one[reused].(*encoder1).added, two[reused].(*encoder2).opts = opts.added, opts
+			one[reused].(*encoder1).opts.added, two[reused].(*encoder2).opts = opts.added, opts
 			points := r.points()
 			compare1(t, one[reused], points, opts, !r.minusZero)
 			compare2(t, two[reused], points, opts)

@@ -33,8 +33,9 @@ func (e *encoder2) exemplarsLeftOut() int { return e.leftOut }
 func (e *encoder2) encode(dst []byte, points []point) []byte {
 	e.leftOut = 0
 	e.symbols.begin(dst)
+	merge := len(points) > e.opts.apart
 	for len(points) > 0 {
-		r := firstRun(points)
+		r := firstRun(points, merge)
 		if r.points() == r.exemplars {
 			e.leftOut += r.exemplars
 		} else {

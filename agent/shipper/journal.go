@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"torchbearer/agent/logged"
@@ -41,6 +42,16 @@ type state struct {
 	Retired time.Time `json:"retired,omitzero"`
 }
 
+// clone shares nothing with s.
+func (s state) clone() state {
+	if s.Window != nil {
+		w := *s.Window
+		w.Done = slices.Clone(w.Done)
+		s.Window = &w
+	}
+	return s
+}
+
 // intent is how a window is cut into requests: with the log it gives the very
 // same requests again, so that one whose answer nobody heard is sent again whole
 // and never mixed with what comes after it.
@@ -53,6 +64,9 @@ type intent struct {
 	Done []int `json:"done"`
 	// Points is how many have none, to count them should the log be gone.
 	Points int `json:"points"`
+	// Cut is how many points all shards have. When that is not what the log gives
+	// any more, Done means nothing.
+	Cut int `json:"cut"`
 }
 
 // file is what a journal needs of one.
@@ -165,7 +179,7 @@ func (s *state) sane() bool {
 	if w == nil {
 		return true
 	}
-	if w.Shards < 1 || w.Shards > maxShards || w.PerRequest < 1 || len(w.Done) != w.Shards || w.Points < 0 {
+	if w.Shards < 1 || w.Shards > maxShards || w.PerRequest < 1 || len(w.Done) != w.Shards || w.Points < 0 || w.Cut < 0 {
 		return false
 	}
 	for _, done := range w.Done {

@@ -9,10 +9,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unique"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/record"
 
@@ -30,9 +32,13 @@ type memLog struct {
 	mu      sync.Mutex
 	records []logged.Batch
 	series  map[uint64]map[chunks.HeadSeriesRef]logged.Series
-	end     logged.Position
-	begin   logged.Position
-	claims  map[*memClaim]struct{}
+	// metadata is that of all series that become known; zero for none.
+	metadata unique.Handle[metadata.Metadata]
+	end      logged.Position
+	begin    logged.Position
+	claims   map[*memClaim]struct{}
+
+	unreadable bool // for now
 }
 
 type memClaim struct {
@@ -58,14 +64,27 @@ func (l *memLog) restart() {
 
 // commit logs one sample of each of n series.
 func (l *memLog) commit(n int, t int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := logged.Batch{Generation: l.end.Generation, Begin: l.end}
+	var b logged.Batch
 	for i := range n {
 		ref := chunks.HeadSeriesRef(i + 1)
-		l.series[b.Generation][ref] = logged.Series{Labels: labels.FromStrings("__name__", "m", "n", serial(i))}
+		l.know(ref, labels.FromStrings("__name__", "m", "n", serial(i)))
 		b.Samples = append(b.Samples, record.RefSample{Ref: ref, T: t, V: float64(t)})
 	}
+	l.write(b)
+}
+
+// know makes a series known.
+func (l *memLog) know(ref chunks.HeadSeriesRef, ls labels.Labels) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.series[l.end.Generation][ref] = logged.Series{Labels: ls, Metadata: l.metadata}
+}
+
+// write logs a record.
+func (l *memLog) write(b logged.Batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.Generation, b.Begin = l.end.Generation, l.end
 	l.end.Offset += memRecord
 	b.End = l.end
 	if l.end.Offset >= memSegment*memRecord {
@@ -153,6 +172,9 @@ func (r *memReader) Next(b *logged.Batch) bool {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	b.Reset()
+	if r.log.unreadable {
+		return false
+	}
 	for i := range r.log.records {
 		rec := &r.log.records[i]
 		if rec.Begin.Before(r.at) {
@@ -160,6 +182,9 @@ func (r *memReader) Next(b *logged.Batch) bool {
 		}
 		b.Generation, b.Begin, b.End = rec.Generation, rec.Begin, rec.End
 		b.Samples = append(b.Samples, rec.Samples...)
+		b.Histograms = append(b.Histograms, rec.Histograms...)
+		b.FloatHistograms = append(b.FloatHistograms, rec.FloatHistograms...)
+		b.Exemplars = append(b.Exemplars, rec.Exemplars...)
 		r.at, r.generation = rec.End, rec.Generation
 		return true
 	}
@@ -242,21 +267,21 @@ func (r *rig) apply(remoteWrite string) {
 	}
 }
 
-func parse(t *testing.T, remoteWrite string) *config.Config {
-	t.Helper()
-	return parseWith(t, "{clustername: c1, environment: prod, region: r1}", remoteWrite)
+func parse(tb testing.TB, remoteWrite string) *config.Config {
+	tb.Helper()
+	return parseWith(tb, "{clustername: c1, environment: prod, region: r1}", remoteWrite)
 }
 
-func parseWith(t *testing.T, external, remoteWrite string) *config.Config {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "config.yaml")
+func parseWith(tb testing.TB, external, remoteWrite string) *config.Config {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "config.yaml")
 	text := "global:\n  external_labels: " + external + "\nremote_write:\n" + remoteWrite
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg, err := config.Load(file, config.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return cfg
 }

@@ -14,14 +14,20 @@ import (
 	"github.com/prometheus/prometheus/prompb"
 )
 
+// tellingGrace is how long metadata on its way is waited for at the end.
+const tellingGrace = time.Second
+
 // sendMetadata sends, by Remote Write 1.0 and once an interval, what the log
 // tells of each metric family that was shipped lately. Remote Write 2.0 has it
 // with each series. Metadata that does not arrive comes again with the next
-// interval.
+// interval. It does not wait for the receiver.
 func (d *destination) sendMetadata(ctx context.Context) {
 	set := d.set.Load()
 	now := time.Now()
-	if set.v2 || !set.metadata.Send || now.Sub(d.toldMetadata) < time.Duration(set.metadata.SendInterval) {
+	if set.v2 && !d.sender.fellBack(set) || !set.metadata.Send || now.Sub(d.toldMetadata) < time.Duration(set.metadata.SendInterval) {
+		return
+	}
+	if d.sender.trouble.lasts.Load() || d.telling.Load() {
 		return
 	}
 	families := d.cache.families()
@@ -29,6 +35,14 @@ func (d *destination) sendMetadata(ctx context.Context) {
 		return
 	}
 	d.toldMetadata = now
+	d.telling.Store(true)
+	d.tellers.Go(func() {
+		defer d.telling.Store(false)
+		d.tell(ctx, set, families)
+	})
+}
+
+func (d *destination) tell(ctx context.Context, set *settings, families []prompb.MetricMetadata) {
 	per := max(set.metadata.MaxSamplesPerSend, 1)
 	for len(families) > 0 {
 		n := min(per, len(families))
@@ -40,6 +54,13 @@ func (d *destination) sendMetadata(ctx context.Context) {
 		}
 		families = families[n:]
 	}
+}
+
+// endTelling waits for metadata on its way, but not for long.
+func (d *destination) endTelling(stop context.CancelFunc) {
+	defer stop()
+	defer time.AfterFunc(tellingGrace, stop).Stop()
+	d.tellers.Wait()
 }
 
 // families are the metric families of all series known, each once.

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 )
 
 // point is one thing to send: a sample, a histogram, or an exemplar.
@@ -40,14 +39,23 @@ type series struct {
 	metadata unique.Handle[metadata.Metadata] // may be zero
 
 	// What follows is for reading the log, not for encoding.
-	ref     chunks.HeadSeriesRef
-	logged  labels.Labels
-	newest  int64 // timestamp of the last point read
-	version int   // of the settings that labels were resolved by; 0 is never
-	looked  int64 // when metadata was looked up, in milliseconds of log time
-	last    int32 // index of the last point in the window of number window
-	window  uint32
-	bounds  []float64 // of the custom buckets last converted to classic ones
+	version  int32 // of the settings that labels were resolved by; 0 is never
+	stand    bool  // it stands for something that is not sent
+	logged   labels.Labels
+	name     uint64       // hash of logged
+	newest   int64        // timestamp of the last point read
+	looked   int64        // when metadata was looked up, in milliseconds
+	window   uint32       // the number of the one that it had a point in last
+	last     int32        // index of that point
+	grouping uint32       // and rank are for group
+	rank     int32        // the same
+	classic  *classicForm // nil if it never had a histogram to convert
+}
+
+// same says whether two are one series of the log, which gives it another ref
+// when it comes back after it was forgotten.
+func (s *series) same(o *series) bool {
+	return s == o || s.name == o.name && !s.logged.IsEmpty() && labels.Equal(s.logged, o.logged)
 }
 
 // addedLabel is an external label of the agent.

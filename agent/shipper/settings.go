@@ -47,7 +47,7 @@ type settings struct {
 	convert    bool // custom buckets to classic histograms
 	metadata   promconfig.MetadataConfig
 
-	version  int           // differs where series leave differently
+	version  int32         // differs where series leave differently
 	replaced chan struct{} // closed when newer settings are there
 }
 
@@ -82,9 +82,9 @@ func newSettings(cfg *config.Config, rw *promconfig.RemoteWriteConfig, typeAndUn
 	}
 	s.minShards = min(max(q.MinShards, 1), s.maxShards)
 	if s.name == "" {
-		s.name = s.URL[:6]
+		s.name = hash(s.URL + s.Tenant + s.Rules)[:6]
 	}
-	s.encode = encodeOptions{added: s.added(cfg), typeAndUnitLabels: typeAndUnitLabels}
+	s.encode = encodeOptions{added: s.added(cfg), typeAndUnitLabels: typeAndUnitLabels, apart: fewPoints}
 	return s, nil
 }
 
@@ -116,7 +116,7 @@ func (s *settings) sameSeries(o *settings) bool {
 
 // resolve sets how a series of the log leaves: its labels, or that it does not.
 func (s *settings) resolve(to *series, b *labels.Builder) {
-	if to.version == s.version {
+	if to.version == s.version || to.stand {
 		return
 	}
 	ls := to.logged
@@ -143,6 +143,9 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 	}
 	to.labels, to.complete = b.Labels(), true
 }
+
+// wantsMetadata says whether it is sent, with series or by itself.
+func (s *settings) wantsMetadata() bool { return s.v2 || s.metadata.Send }
 
 // kept says whether a point is sent.
 func (s *settings) kept(p *point) bool {

@@ -16,17 +16,26 @@ import (
 func (d *destination) ship(ctx context.Context) error {
 	for {
 		set := d.set.Load()
-		d.mu.Lock()
 		d.window.resolve(set, d.cache.builder)
-		d.mu.Unlock()
+		d.window.open = d.window.left(set)
 		err := d.shipBy(ctx, set)
 		if !errors.Is(err, errReplaced) {
+			d.sender.forget()
 			return err
 		}
 	}
 }
 
+// maker is the memory in which the requests of a shard are made.
+type maker struct {
+	request  request
+	grouping grouping
+}
+
 func (d *destination) shipBy(ctx context.Context, set *settings) error {
+	if n := len(d.window.shards); n != len(d.makers) {
+		d.makers = append(d.makers[:min(n, len(d.makers))], make([]maker, max(n-len(d.makers), 0))...)
+	}
 	if len(d.window.shards) == 1 {
 		return d.shipShard(ctx, set, 0)
 	}
@@ -41,36 +50,39 @@ func (d *destination) shipBy(ctx context.Context, set *settings) error {
 
 // shipShard sends the requests of a shard in turn.
 func (d *destination) shipShard(ctx context.Context, set *settings, shard int) error {
-	var points []point
+	r, g := &d.makers[shard].request, &d.makers[shard].grouping
+	g.requests = &d.sender.groups
 	for {
-		var done int
-		points, done = d.window.request(shard, set, points)
-		if done == 0 {
+		d.window.next(shard, set, r)
+		if r.done == 0 {
 			return nil
 		}
-		group(points)
-		if len(points) > 0 {
-			if err := d.sender.deliver(ctx, set, points); err != nil {
+		if d.window.again && len(r.points) > fewPoints {
+			r.points = g.group(r.points, d.window.renewed)
+		}
+		if len(r.points) > 0 {
+			if err := d.sender.deliver(ctx, set, r.points); err != nil {
 				return err
 			}
 		}
-		d.answered(shard, done)
+		r.bounds.keep()
+		d.answered(shard, r)
 	}
 }
 
 // answered journals that a request has its answer, unless that of the window
 // follows at once.
-func (d *destination) answered(shard, done int) {
+func (d *destination) answered(shard int, r *request) {
 	d.journalling.Lock()
 	defer d.journalling.Unlock()
 	w := d.window
-	w.plan.Done[shard] = done
-	left := w.left()
-	if d.state.Window == nil || left == 0 {
+	w.plan.Done[shard] = r.done
+	w.open -= r.kept
+	if d.state.Window == nil || w.open == 0 {
 		return
 	}
-	d.state.Window.Done[shard] = done
-	d.state.Window.Points = left
+	d.state.Window.Done[shard] = r.done
+	d.state.Window.Points = w.open
 	d.writeState()
 }
 

@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -59,7 +58,7 @@ type Shipper struct {
 	begun    bool
 	configs  []applied // of running, in the same order
 	dormant  []*dormant
-	versions int
+	versions int32
 	closed   bool
 }
 
@@ -121,6 +120,16 @@ func (s *Shipper) Apply(cfg *config.Config) error {
 	if s.closed {
 		return errors.New("apply remote_write: the shipper is closed")
 	}
+	begin := state{Sent: s.opts.Log.End()}
+	if !s.begun {
+		begin.Sent = s.opts.Log.Begin()
+	}
+	// Nothing goes until all have their own claims.
+	all := s.opts.Log.Claim(begin.Sent, func(logged.Position, string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	})
+	defer all.Drop()
 	if !s.begun {
 		if err := s.openJournals(); err != nil {
 			return err
@@ -139,10 +148,14 @@ func (s *Shipper) Apply(cfg *config.Config) error {
 			s.change(former[at], &s.configs[at], &configs[i])
 		}
 	}
-	begin := s.beginning(wanted, found, former, kept)
+	heir := s.heir(wanted, found, former, kept)
 	for at, d := range former {
-		if !kept[at] {
-			s.retire(d)
+		if kept[at] {
+			continue
+		}
+		s.retire(d)
+		if heir {
+			begin = d.state
 		}
 	}
 	for i, set := range wanted {
@@ -182,36 +195,24 @@ func (s *Shipper) known(former []*destination) []identity {
 	return ids
 }
 
-// beginning is where a destination that nobody knows begins: at a start with all
-// that is held, since its journal may be what was lost; at a reload with what
-// comes. When all that a reload does is to give the only unnamed destination
-// another URL, the new one begins where the old one was.
-func (s *Shipper) beginning(wanted []*settings, found []int, former []*destination, kept map[int]bool) logged.Position {
-	if !s.begun {
-		return s.opts.Log.Begin()
-	}
-	var left *destination
+// heir says whether all that a reload does is to give the only unnamed
+// destination another URL. Then the new one goes on where the old one was. Else
+// one that nobody knows begins at a start with all that is held, since its
+// journal may be what was lost, and at a reload with what comes.
+func (s *Shipper) heir(wanted []*settings, found []int, former []*destination, kept map[int]bool) bool {
+	var left []*destination
 	for at, d := range former {
 		if !kept[at] {
-			if left != nil {
-				return s.opts.Log.End()
-			}
-			left = d
+			left = append(left, d)
 		}
 	}
-	fresh := 0
-	for i := range wanted {
+	var fresh []*settings
+	for i, set := range wanted {
 		if found[i] == none {
-			fresh++
-			if wanted[i].Name != "" {
-				fresh++
-			}
+			fresh = append(fresh, set)
 		}
 	}
-	if left == nil || left.set.Load().Name != "" || fresh != 1 {
-		return s.opts.Log.End()
-	}
-	return left.sentUntil()
+	return len(left) == 1 && len(fresh) == 1 && left[0].set.Load().Name == "" && fresh[0].Name == ""
 }
 
 // change gives a running destination what the config says of it now.
@@ -227,39 +228,6 @@ func (s *Shipper) change(d *destination, from, to *applied) {
 		to.settings.version = s.versions
 	}
 	d.apply(to.settings)
-}
-
-// newDestination makes a destination and lets it run: from where it was, or from
-// the beginning given.
-func (s *Shipper) newDestination(set *settings, was *dormant, begin logged.Position) *destination {
-	s.versions++
-	set.version = s.versions
-	d := &destination{
-		logger: log.With(s.opts.Logger, "remote_name", set.name, "url", set.url),
-		log:    s.opts.Log,
-		logged: &s.logged,
-		state:  state{identity: set.identity, Sent: begin},
-	}
-	if was != nil {
-		was.revive()
-		d.journal, d.state = was.journal, was.state
-		d.state.identity, d.state.Retired = set.identity, time.Time{}
-		if err := d.journal.write(d.state); err != nil {
-			level.Warn(d.logger).Log("msg", "the journal cannot be written", "err", err)
-		}
-	} else if j, err := s.newJournal(d.state); err == nil {
-		d.journal = j
-	} else {
-		s.metrics.journalFailed.Inc()
-		level.Error(d.logger).Log("msg", "no journal could be made; a restart would send again what it cannot know was sent", "err", err)
-	}
-	d.metrics = s.metrics.destination(set, d.pending)
-	d.sender = newSender(d.logger, s.metrics.send)
-	d.start(set)
-	if was != nil {
-		was.claim.Drop() // It has its own now.
-	}
-	return d
 }
 
 // ErrDeadline is what Close returns when not everything could be sent in time.
@@ -303,13 +271,3 @@ func (s *Shipper) Close(ctx context.Context) error {
 }
 
 func (s *Shipper) dir() string { return filepath.Join(s.opts.Dir, "ship") }
-
-// newJournal makes a journal under a name that is free.
-func (s *Shipper) newJournal(st state) (*journal, error) {
-	for n := 1; ; n++ {
-		j, err := createJournal(filepath.Join(s.dir(), fmt.Sprintf("%04d.journal", n)), st)
-		if !errors.Is(err, os.ErrExist) {
-			return j, err
-		}
-	}
-}

@@ -183,6 +183,7 @@ func TestRemovedAndBack(t *testing.T) {
 	r.apply("- {name: a, url: " + a.URL + ", queue_config: {batch_send_deadline: 5ms}}\n")
 	r.commit(3, 1)
 	a.wait(3, 1)
+	until(t, "it is answered", func() bool { return r.log.lowest() == r.log.End() })
 	both := fmt.Sprintf("- {name: b, url: %q, queue_config: {batch_send_deadline: 5ms}}\n", b.URL)
 	r.apply(both)
 	r.commit(3, 2)

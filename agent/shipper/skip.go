@@ -20,6 +20,7 @@ type skip struct {
 	reader Reader
 	cache  *seriesCache
 	ahead  *logged.Batch // the first one that it will be sent
+	old    Reader        // of ahead, while that is of the destination; it knows its series
 }
 
 func (s *skip) position() logged.Position {
@@ -29,19 +30,30 @@ func (s *skip) position() logged.Position {
 	return s.reader.Position()
 }
 
-// giveUp counts what of the log before a position was not read yet, and makes
-// the destination go on behind it. What it has read is still sent.
+// giveUp counts what of the log before a position is in no window yet, and makes
+// the destination go on behind it. What is in a window is still sent.
 func (d *destination) giveUp(to logged.Position, reason string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.ended {
+		return // Whoever comes after it is told, too.
+	}
+	if d.plan != nil && d.sentUntil().Before(to) {
+		d.abandon(reason)
+	}
+	if d.filling && d.window.points > 0 && d.window.begin.Before(to) {
+		// Should the process end now, the next one must be able to count it.
+		d.intend()
+	}
 	if d.skip == nil {
-		if !d.reader.Position().Before(to) {
+		if !d.position().Before(to) {
 			return
 		}
-		d.skip = &skip{reader: d.log.Read(d.reader.Position()), cache: newSeriesCache()}
+		d.skip = &skip{reader: d.log.Read(d.reader.Position()), cache: newSeriesCache(), ahead: d.ahead, old: d.reader}
+		d.ahead = nil
 	}
 	lost := d.skip.to(to, d.set.Load(), func(b *logged.Batch) {
-		if b.Generation == d.live {
+		if !b.Begin.Before(d.from) {
 			d.handled.Add(int64(b.Points()))
 		}
 	})
@@ -59,6 +71,7 @@ func (s *skip) to(to logged.Position, set *settings, skipped func(*logged.Batch)
 	lost := 0
 	for s.position().Before(to) {
 		if s.ahead == nil {
+			s.old = nil
 			s.ahead = &logged.Batch{}
 			if !s.reader.Next(s.ahead) {
 				s.ahead = nil
@@ -77,7 +90,11 @@ func (s *skip) count(b *logged.Batch, set *settings) int {
 	s.cache.enter(b.Generation)
 	w := &window{}
 	w.reset(b.Begin, 1, set.perRequest)
-	w.add(b, set, s.cache, s.reader.Series)
+	find := s.reader.Series
+	if s.old != nil {
+		find = s.old.Series
+	}
+	w.add(b, set, s.cache, find)
 	n := w.unknown
 	for i := range w.shards[0] {
 		if set.kept(&w.shards[0][i]) {

@@ -21,7 +21,11 @@ type window struct {
 	shards     [][]point // Done of them have their answer
 	// exemplars go with the last point of their series before them.
 	exemplars map[*series][]attached
-	points    int
+	points    int  // that are sent, but for what the settings leave out
+	weight    int  // of what it holds, in samples
+	open      int  // kept points without an answer; guarded by journalling once it is journalled
+	again     bool // a series has several points
+	renewed   bool // a series may be in it by two refs
 	newest    int64
 	orphans   int // exemplars without a point in the window
 	unknown   int // points of series that the log has no labels of
@@ -59,25 +63,19 @@ func (w *window) add(b *logged.Batch, set *settings, cache *seriesCache, find lo
 	w.end = b.End
 	for i := range b.Samples {
 		s := &b.Samples[i]
-		if to := cache.get(s.Ref, s.T, set, find); w.takes(to, s.T) {
-			w.put(point{series: to, t: s.T, st: s.ST, v: s.V})
-		}
+		w.put(point{series: cache.get(s.Ref, set, find), t: s.T, st: s.ST, v: s.V}, cache)
 	}
 	for i := range b.Histograms {
 		h := &b.Histograms[i]
-		if to := cache.get(h.Ref, h.T, set, find); w.takes(to, h.T) {
-			w.put(point{series: to, t: h.T, st: h.ST, other: &other{histogram: h.H}})
-		}
+		w.put(point{series: cache.get(h.Ref, set, find), t: h.T, st: h.ST, other: &other{histogram: h.H}}, cache)
 	}
 	for i := range b.FloatHistograms {
 		h := &b.FloatHistograms[i]
-		if to := cache.get(h.Ref, h.T, set, find); w.takes(to, h.T) {
-			w.put(point{series: to, t: h.T, st: h.ST, other: &other{floatHistogram: h.FH}})
-		}
+		w.put(point{series: cache.get(h.Ref, set, find), t: h.T, st: h.ST, other: &other{floatHistogram: h.FH}}, cache)
 	}
 	for i := range b.Exemplars {
 		e := &b.Exemplars[i]
-		to := cache.get(e.Ref, e.T, set, find)
+		to := cache.get(e.Ref, set, find)
 		if to == nil || to.window != w.number {
 			w.orphans++
 			continue
@@ -92,34 +90,70 @@ func (w *window) add(b *logged.Batch, set *settings, cache *seriesCache, find lo
 	}
 }
 
-// takes says whether a point of a series is new. After a failed write the log
-// can hold points a second time.
-func (w *window) takes(to *series, t int64) bool {
-	switch {
-	case to == nil:
+// put takes a point, unless its series is not known. In place of one that is not
+// newer than its series' last one something is put that is not sent: how the
+// window is cut must not depend on what was read before it. After a failed write
+// the log can hold points a second time.
+func (w *window) put(p point, cache *seriesCache) {
+	s := p.series
+	if s == nil {
 		w.unknown++
-		return false
-	case t <= to.newest:
-		w.repeated++
-		return false
+		return
 	}
-	return true
-}
-
-func (w *window) put(p point) {
-	shard := int(uint64(p.series.ref) % uint64(len(w.shards)))
-	p.series.newest = p.t
-	p.series.window, p.series.last = w.number, int32(len(w.shards[shard]))
+	shard := int(s.name % uint64(len(w.shards))) // Not by ref: a series may get another.
+	if p.t <= s.newest {
+		w.repeated++
+		if p.t == s.newest && s.window == w.number && p.other == nil {
+			w.replace(&w.shards[shard][s.last], &p)
+			return
+		}
+		w.shards[shard] = append(w.shards[shard], point{series: &cache.repeat})
+		return
+	}
+	w.renewed = w.renewed || s.window == 0
+	w.again = w.again || s.window == w.number
+	s.newest = p.t
+	s.window, s.last = w.number, int32(len(w.shards[shard]))
 	w.shards[shard] = append(w.shards[shard], p)
 	w.points++
+	w.weight += p.weight()
 	w.newest = max(w.newest, p.t)
 }
+
+// replace has the later one of two samples with one timestamp sent: what the
+// agent itself says of a scrape is logged after what the target says.
+func (*window) replace(had, p *point) {
+	if had.other == nil {
+		*had = *p
+	}
+}
+
+// weight is how many samples take the memory of a point.
+func (p *point) weight() int {
+	switch {
+	case p.other == nil:
+		return 1
+	case p.other.histogram != nil:
+		h := p.other.histogram
+		return 4 + (len(h.PositiveBuckets)+len(h.NegativeBuckets)+len(h.PositiveSpans)+len(h.NegativeSpans))/4
+	case p.other.floatHistogram != nil:
+		h := p.other.floatHistogram
+		return 4 + (len(h.PositiveBuckets)+len(h.NegativeBuckets)+len(h.PositiveSpans)+len(h.NegativeSpans))/4
+	}
+	return 4
+}
+
+// maxWindow is the weight that no window exceeds by more than a record, unless a
+// single request is to have more.
+const maxWindow = 1 << 18
 
 // room is how many points are still to come until it is full.
 func (w *window) room() int { return max(w.plan.Shards*w.plan.PerRequest-w.points, 1) }
 
 // full says whether another record is to go into the next window.
-func (w *window) full() bool { return w.points >= w.plan.Shards*w.plan.PerRequest }
+func (w *window) full() bool {
+	return w.points >= w.plan.Shards*w.plan.PerRequest || w.weight >= maxWindow && w.points >= w.plan.PerRequest
+}
 
 // resolve makes the points that are not answered leave by set.
 func (w *window) resolve(set *settings, b *labels.Builder) {
@@ -130,32 +164,46 @@ func (w *window) resolve(set *settings, b *labels.Builder) {
 	}
 }
 
-// request gives the points to send next of a shard, and how many of its points
-// are answered once those are; 0 when all are.
-func (w *window) request(shard int, set *settings, into []point) (points []point, done int) {
+// request is what is sent at once of a shard.
+type request struct {
+	points []point
+	done   int // points of the shard that are answered once these are; 0 when all are
+	kept   int // of the shard's points in it
+	bounds classicBounds
+}
+
+// next makes the next request of a shard in the memory of the one before.
+func (w *window) next(shard int, set *settings, r *request) {
 	all := w.shards[shard]
 	begin := min(w.plan.Done[shard], len(all))
-	points = into[:0]
-	count := 0
-	for done = begin; done < len(all) && count < w.plan.PerRequest; done++ {
-		p := &all[done]
+	points, count := r.points[:0], 0
+	*r = request{done: begin}
+	if set.convert {
+		r.bounds = classicBounds{}
+	}
+	for ; r.done < len(all) && count < w.plan.PerRequest; r.done++ {
+		p := &all[r.done]
+		if p.series.stand {
+			count++ // It may have been sent by the process before this one.
+			continue
+		}
 		if !set.kept(p) {
 			continue
 		}
 		count++
+		r.kept++
 		var converted bool
-		if points, converted = set.appendConverted(points, p); converted {
+		if points, converted = set.appendConverted(points, p, r.bounds); converted {
 			continue // Exemplars of buckets stay behind with the histogram.
 		}
 		points = append(points, *p)
 		if set.exemplars {
-			points = w.appendExemplars(points, p.series, int32(done))
+			points = w.appendExemplars(points, p.series, int32(r.done))
 		}
 	}
-	if done == begin {
-		return points, 0
+	if r.points = points; r.done == begin {
+		r.done = 0
 	}
-	return points, done
 }
 
 func (w *window) appendExemplars(points []point, of *series, at int32) []point {
@@ -167,11 +215,25 @@ func (w *window) appendExemplars(points []point, of *series, at int32) []point {
 	return points
 }
 
-// left counts the points without an answer.
-func (w *window) left() int {
+// left counts the points without an answer that are to be sent by set.
+func (w *window) left(set *settings) int {
 	n := 0
-	for i, points := range w.shards {
-		n += max(len(points)-w.plan.Done[i], 0)
+	for shard, points := range w.shards {
+		for i := min(w.plan.Done[shard], len(points)); i < len(points); i++ {
+			if set.kept(&points[i]) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// cut counts all points of each shard: by the same plan the same log gives the
+// same.
+func (w *window) cut() int {
+	n := 0
+	for _, points := range w.shards {
+		n += len(points)
 	}
 	return n
 }

@@ -74,7 +74,7 @@ func TestTableForgetsWhatNobodyNeeds(t *testing.T) {
 
 // A day of churn: every minute a tenth of 10,000 series is replaced.
 func TestTableAfterADayIsAsAfterAnHour(t *testing.T) {
-	const live = 10_000
+	const live = 2_000
 	table := newTable()
 	s := scribe{table: table}
 	rnd := rand.New(rand.NewPCG(1, 2))

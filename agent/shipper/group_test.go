@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+func logSeries(ls labels.Labels) *series { return &series{labels: ls, logged: ls, name: ls.Hash()} }
+
+// Against the plain way: a stable sort by first appearance.
+func TestGroup(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	g := grouping{requests: &atomic.Uint32{}}
+	for round := range 300 {
+		all := make([]*series, 1+r.IntN(20))
+		for i := range all {
+			all[i] = logSeries(named(serial(r.IntN(len(all))))) // Some by two refs.
+			if r.IntN(4) == 0 {
+				all[i].name = 7 // A collision.
+			}
+		}
+		points := make([]point, r.IntN(50))
+		for i := range points {
+			points[i] = point{series: all[r.IntN(len(all))], t: int64(i)}
+		}
+		renewed := round%2 == 0
+		same := func(a, b *series) bool { return a == b || renewed && a.same(b) }
+		var want []int64
+		for i := range points {
+			if slices.ContainsFunc(points[:i], func(p point) bool { return same(p.series, points[i].series) }) {
+				continue
+			}
+			for _, p := range points[i:] {
+				if same(p.series, points[i].series) {
+					want = append(want, p.t)
+				}
+			}
+		}
+		collided := slices.ContainsFunc(all, func(s *series) bool { return s.name == 7 })
+		got := g.group(points, renewed)
+		var at []int64
+		for _, p := range got {
+			at = append(at, p.t)
+		}
+		if !collided || !renewed {
+			if diff := cmp.Diff(want, at); diff != "" {
+				t.Fatalf("round %d: -want +got:\n%s", round, diff)
+			}
+			continue
+		}
+		// Of those whose hashes collide only the first is put together; but no
+		// point is lost, and those of each ref are in order.
+		last := map[*series]int64{}
+		for i, p := range got {
+			if was, ok := last[p.series]; ok && was > p.t {
+				t.Fatalf("round %d: out of order", round)
+			}
+			last[p.series] = p.t
+			if slices.ContainsFunc(got[:i], func(o point) bool { return o.t == p.t }) {
+				t.Fatalf("round %d: twice", round)
+			}
+		}
+		if len(got) != len(points) {
+			t.Fatalf("round %d: %d of %d", round, len(got), len(points))
+		}
+	}
+}
+
+// Two series with one hash are two series everywhere.
+func TestCollidingNames(t *testing.T) {
+	a, b := logSeries(named("a")), logSeries(named("b"))
+	b.name = a.name
+	again := logSeries(named("a"))
+	if a.same(b) || !a.same(again) {
+		t.Error("same looks at the hash only")
+	}
+	nobody := &series{}
+	if nobody.same(&series{}) {
+		t.Error("two without labels are one")
+	}
+	points := []point{{series: a, t: 1}, {series: b, t: 2}}
+	if r := firstRun(points, true); r.samples != 1 {
+		t.Errorf("a run of %d", r.samples)
+	}
+	if _, second, ofSeries := split(points); len(second) != 1 || ofSeries {
+		t.Error("not split between them")
+	}
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import (
+	"testing"
+	"time"
+)
+
+// backlog ships windows of a request per shard to a receiver, and returns the
+// shards after each.
+func backlog(p *pace, set *settings, windows int, took func(window, shards int) time.Duration) []int {
+	var shards []int
+	for i := range windows {
+		n := p.next(set)
+		p.shipped(n*1000, true, took(i, n))
+		shards = append(shards, p.next(set))
+	}
+	return shards
+}
+
+func TestPace(t *testing.T) {
+	set := &settings{minShards: 1, maxShards: 50}
+	// scales is a receiver that answers so many requests at once as fast as one.
+	scales := func(most int) func(int, int) time.Duration {
+		return func(_, shards int) time.Duration {
+			return 100 * time.Millisecond * time.Duration((shards+most-1)/most)
+		}
+	}
+	for name, tc := range map[string]struct {
+		took     func(int, int) time.Duration
+		least    int
+		most     int
+		windows  int
+		settings *settings
+	}{
+		"a receiver that scales":      {scales(1000), 50, 50, 10, set},
+		"one request at a time":       {scales(1), 1, 2, 12, set},
+		"eight at once":               {scales(8), 8, 16, 12, set},
+		"never more than max_shards":  {scales(1000), 3, 3, 10, &settings{minShards: 1, maxShards: 3}},
+		"never fewer than min_shards": {scales(1), 4, 8, 12, &settings{minShards: 4, maxShards: 50}},
+		"an outage while it is trying": {func(i, n int) time.Duration {
+			return scales(1000)(i, n) + time.Duration(1-min(i-2, 1)*min(i-2, 1))*time.Hour
+		}, 32, 50, 60, set},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &pace{}
+			if first := p.next(tc.settings); first != tc.settings.minShards {
+				t.Errorf("begins with %d", first)
+			}
+			shards := backlog(p, tc.settings, tc.windows, tc.took)
+			if last := shards[len(shards)-1]; last < tc.least || last > tc.most {
+				t.Errorf("%v, want %d to %d in the end", shards, tc.least, tc.most)
+			}
+			p.shipped(5, false, time.Millisecond)
+			if n := p.next(tc.settings); n != tc.settings.minShards {
+				t.Errorf("%d shards once it has caught up", n)
+			}
+		})
+	}
+}
