@@ -63,7 +63,11 @@ func (a *appender) Commit() error {
 		a.log.metrics.samplesLost.WithLabelValues(cmp.Or(a.log.trouble.reason(), reasonOther)).Add(float64(a.samples + a.histograms))
 		return errNotWritten
 	}
+	a.log.unfinished.begin(a)
 	err := a.AppenderV2.Commit()
+	if err == nil {
+		a.log.unfinished.end(a)
+	}
 	switch {
 	case err != nil:
 		a.log.commitFailed(a.samples+a.histograms, err)

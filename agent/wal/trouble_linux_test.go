@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -72,10 +74,19 @@ func TestAFullDisk(t *testing.T) {
 		return good > 20
 	})
 
-	// All that was committed is there, in order for each series.
-	times := map[string]int{}
+	// All that was committed is there, once and in order for each series.
+	times, newest := map[string]int{}, map[string]int64{}
 	for _, s := range samples(t, l, logged.Position{}) {
 		times[s]++
+		name, text, _ := strings.Cut(s, "@")
+		when, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if when <= newest[name] {
+			t.Fatalf("%s comes after %d", s, newest[name])
+		}
+		newest[name] = when
 	}
 	for when, ok := range committed {
 		for _, s := range wanted(when, when, 300) {

@@ -128,6 +128,8 @@ type Log struct {
 	claims  claims
 	trouble trouble
 
+	unfinished unfinished
+
 	locker *tsdbutil.DirLocker // nil when there is no lock
 	locks  *prometheus.Registry
 	idle   *remote.Storage // tsdb/agent must have one; it does nothing
@@ -177,11 +179,7 @@ func (o *Options) db() *agent.Options {
 // and ends with Commit or Rollback. While nothing can be written it takes
 // samples, too, and Commit counts them as lost.
 func (l *Log) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	a := &appender{log: l, scribe: scribe{table: l.table}}
-	if l.trouble.reason() == "" {
-		a.AppenderV2 = l.db.AppenderV2(ctx)
-	}
-	return a
+	return &appender{AppenderV2: l.pooled(ctx), log: l, scribe: scribe{table: l.table}}
 }
 
 // Begin is the oldest position whose samples are held.
