@@ -124,8 +124,8 @@ func (s *simulation) right(missing, lost int) bool {
 	case s.budget == 0 && !s.powerless:
 		return missing == 0 && lost == 0
 	case s.budget == 0:
-		// A power cut may take what the journal knew of what was sent: then that is
-		// counted, though it is not missing.
+		// The power cut takes of a journal what it had a second ago, though it was
+		// brought to the disk since: then what was sent may be counted.
 		return missing == 0
 	case !s.clean:
 		return true // Nobody can count what a killed process had read of what the budget took.

@@ -60,7 +60,8 @@ type destination struct {
 	journal     *journal   // nil when none could be made
 	state       state
 	synced      time.Time
-	failing     bool // the journal; logged once
+	durable     logged.Position // state.Sent when it was synced last
+	failing     bool            // the journal; logged once
 
 	makers       []maker   // of each shard
 	shards       pace      // only for run
@@ -165,7 +166,7 @@ func (d *destination) take(b *logged.Batch, set *settings) {
 func (d *destination) fill(ctx context.Context) error {
 	set := d.set.Load()
 	d.open(set)
-	var deadline <-chan time.Time
+	var deadline, settled <-chan time.Time
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -188,7 +189,9 @@ func (d *destination) fill(ctx context.Context) error {
 		default:
 		}
 		if points == 0 {
-			d.advance()
+			if !d.advance() && settled == nil {
+				settled = time.After(syncEvery)
+			}
 			d.open(set)
 			d.handled.Store(committed - d.before) // All of it: the log has no more.
 		} else if deadline == nil {
@@ -204,6 +207,8 @@ func (d *destination) fill(ctx context.Context) error {
 			return nil
 		case <-d.wake:
 		case <-look.C:
+		case <-settled:
+			settled = nil
 		case <-d.closing:
 		case <-set.replaced:
 			if set = d.set.Load(); points > 0 {
@@ -278,22 +283,21 @@ func (d *destination) intend() {
 	})
 }
 
-// advance leaves the window behind.
-func (d *destination) advance() {
+// advance leaves the window behind, and says whether all of the log that is sent
+// may be freed already.
+func (d *destination) advance() (released bool) {
 	d.mu.Lock()
 	to := d.window.end
 	if d.window.points == 0 {
 		to = d.position()
 	}
 	d.mu.Unlock()
-	moved := false
 	d.save(func(s *state) {
-		if moved = s.Sent.Before(to) || s.Window != nil; moved {
+		if s.Sent.Before(to) || s.Window != nil {
 			s.Sent, s.Window = to, nil
 		}
 	})
-	if moved {
-		d.claim.Move(to)
-	}
+	released = d.release()
 	d.note(d.window)
+	return released
 }

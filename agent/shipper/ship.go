@@ -104,9 +104,8 @@ func (d *destination) writeState() {
 		return
 	}
 	err := d.journal.write(d.state)
-	if now := time.Now(); err == nil && now.Sub(d.synced) >= syncEvery {
-		d.synced = now
-		err = d.journal.sync()
+	if err == nil {
+		err = d.syncJournal()
 	}
 	if err == nil {
 		d.failing = false
@@ -117,4 +116,34 @@ func (d *destination) writeState() {
 		level.Error(d.logger).Log("msg", "the journal cannot be written; after a restart now some samples would be sent again", "err", err)
 	}
 	d.failing = true
+}
+
+// syncJournal brings the journal to the disk, if that is due. The caller holds
+// journalling.
+func (d *destination) syncJournal() error {
+	now := time.Now()
+	if now.Sub(d.synced) < syncEvery {
+		return nil
+	}
+	d.synced = now
+	if err := d.journal.sync(); err != nil {
+		return err
+	}
+	d.durable = d.state.Sent
+	return nil
+}
+
+// release lets go of the log up to where the journal stands on the disk: after a
+// power cut the next process begins there, and what it finds gone is lost to it.
+// It says whether that is all that is sent.
+func (d *destination) release() (all bool) {
+	d.journalling.Lock()
+	to := d.state.Sent
+	if d.journal != nil && !d.failing && d.durable != to && d.syncJournal() == nil {
+		to = d.durable
+	}
+	all = to == d.state.Sent
+	d.journalling.Unlock()
+	d.claim.Move(to)
+	return all
 }
