@@ -54,6 +54,9 @@ func (l *Log) adoptOurs() error {
 	if err := makeFolder(l.hold.dir); err != nil {
 		return err
 	}
+	if err := l.probeLinks(); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(l.hold.dir)
 	if err != nil {
 		return fmt.Errorf("look for what is held: %w", err)
@@ -121,20 +124,22 @@ func (h *hold) linkMissing(dir string) error {
 		return fmt.Errorf("adopt the log: %w", err)
 	}
 	segments, checkpoints := numbered(entries)
-	var missing []int
+	missing := map[int]relation{}
 	for _, s := range segments {
 		to := segmentName(dir, s)
-		_, whole := os.Lstat(to)
+		held, err := relate(segmentName(h.log, s), to)
 		_, stripped := os.Lstat(to + strippedSuffix)
 		switch {
-		case whole == nil && !isSame(segmentName(h.log, s), to):
+		case err != nil:
+			return err
+		case held == another:
 			return errOther
-		case whole != nil && stripped != nil:
-			missing = append(missing, s)
+		case held != itself && (held != nothing || stripped != nil):
+			missing[s] = held
 		}
 	}
-	for _, s := range missing {
-		if err := h.link(segmentName(h.log, s), segmentName(dir, s)); err != nil {
+	for s, held := range missing {
+		if err := h.place(segmentName(h.log, s), segmentName(dir, s), held); err != nil {
 			return fmt.Errorf("adopt the log: %w", err)
 		}
 	}
@@ -199,8 +204,8 @@ func (h *hold) scan(now time.Time, maxAge time.Duration) (highest uint64, err er
 // was killed.
 func isHalfDone(name string) bool {
 	if of, ok := strings.CutSuffix(name, partSuffix); ok {
-		number, ok := strings.CutPrefix(of, checkpointPrefix)
-		return ok && isNumber(number)
+		number, _ := strings.CutPrefix(of, checkpointPrefix)
+		return isNumber(number)
 	}
 	of, ok := strings.CutSuffix(name, strippedSuffix+stripSuffix)
 	return ok && isNumber(of)

@@ -145,9 +145,17 @@ func TestLinksThatAreImpossibleAreRefused(t *testing.T) {
 // foreignLog makes a data directory as a Prometheus agent leaves it.
 func foreignLog(t *testing.T) string {
 	t.Helper()
+	return foreignLogAt(t, 1)
+}
+
+// foreignLogAt is the same with scrapes at these times.
+func foreignLogAt(t *testing.T, times ...int64) string {
+	t.Helper()
 	dir := t.TempDir()
 	l, _ := open(t, dir, &follower{})
-	mustWrite(t, l, 1, 0, 3)
+	for _, at := range times {
+		mustWrite(t, l, at, 0, 3)
+	}
 	closeLog(t, l)
 	if err := errors.Join(os.RemoveAll(filepath.Join(dir, holdFolder)), os.Remove(filepath.Join(dir, generationFile))); err != nil {
 		t.Fatal(err)
@@ -193,20 +201,45 @@ func TestALogOfAPrometheusAgent(t *testing.T) {
 	equal(t, before, listing(t, dir))
 }
 
-func TestALogThatOthersWentOnWritingIsHeldBesides(t *testing.T) {
-	dir := t.TempDir()
-	l, _ := open(t, dir, &follower{})
-	mustWrite(t, l, 1, 0, 3)
-	closeLog(t, l)
-	other := foreignLog(t)
-	logOf := filepath.Join(dir, logFolder)
-	if err := errors.Join(os.RemoveAll(logOf), os.Rename(filepath.Join(other, logFolder), logOf)); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		l, _ = open(t, dir, &follower{})
-		equal(t, append(wanted(1, 1, 3), wanted(1, 1, 3)...), samples(t, l, logged.Position{}))
-		closeLog(t, l)
+func TestALogThatIsNotTheOneThatIsHeld(t *testing.T) {
+	first := segmentName(filepath.Join(holdFolder, "00000001"), 0)
+	for name, tc := range map[string]struct {
+		log  []int64 // times of its scrapes
+		odd  func(path string) error
+		want []string
+	}{
+		"a copy": {log: []int64{1}, want: wanted(1, 1, 3)},
+		"a copy of its beginning is held": {odd: func(path string) error {
+			whole, err := os.ReadFile(segmentName(filepath.Join(filepath.Dir(path), "..", "..", logFolder), 0))
+			return errors.Join(err, os.WriteFile(path, whole[:40], 0o666))
+		}, want: wanted(1, 1, 3)},
+		"another":                     {log: []int64{2}, want: append(wanted(1, 1, 3), wanted(2, 2, 3)...)},
+		"a pipe is held in its place": {odd: func(path string) error { return syscall.Mkfifo(path, 0o600) }, want: wanted(1, 1, 3)},
+		"a folder is held":            {odd: func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o777) }, want: wanted(1, 1, 3)},
+		"nothing is held":             {odd: func(string) error { return nil }, want: wanted(1, 1, 3)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l, _ := open(t, dir, &follower{})
+			mustWrite(t, l, 1, 0, 3)
+			closeLog(t, l)
+			var err error
+			if tc.odd != nil {
+				held := filepath.Join(dir, first)
+				err = errors.Join(os.Remove(held), tc.odd(held))
+			} else {
+				logOf := filepath.Join(dir, logFolder)
+				err = errors.Join(os.RemoveAll(logOf), os.Rename(filepath.Join(foreignLogAt(t, tc.log...), logFolder), logOf))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				l, _ = open(t, dir, &follower{})
+				equal(t, tc.want, samples(t, l, logged.Position{}))
+				closeLog(t, l)
+			}
+		})
 	}
 }
 

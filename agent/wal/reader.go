@@ -39,6 +39,9 @@ type lookup func(ref chunks.HeadSeriesRef) (logged.Series, bool)
 // before a page of it is given up.
 const unreadablePatience = 5 * time.Second
 
+// mostMissing segments are counted for a gap: a foreign file may have any number.
+const mostMissing = 1000
+
 // Reader reads the log record by record, through all generations in turn. It is
 // for one goroutine.
 type Reader struct {
@@ -226,7 +229,7 @@ func (r *Reader) open(at logged.Position, segments []int) (opened, foreign bool)
 		return false, false
 	}
 	if gap := at.Segment - r.at.Segment; at.Generation == r.at.Generation && gap > 0 && segments[0] < r.at.Segment {
-		r.damage.found(heldFile{at.Generation, noCheckpoint, r.at.Segment}, 0, reasonMissingSegment, gap)
+		r.damage.found(heldFile{at.Generation, noCheckpoint, r.at.Segment}, 0, reasonMissingSegment, min(gap, mostMissing))
 	}
 	r.at, r.file, r.final = at, file, at.Generation != r.files.current()
 	r.segment = newSegmentReader(file, at.Offset, r.unpack, r.damage.in(name))
