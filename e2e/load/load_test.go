@@ -4,10 +4,12 @@ package load
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -82,5 +84,43 @@ func TestList(t *testing.T) {
 	f := open(t, Options{Targets: 2})
 	if _, body := get(t, f.List()); !strings.Contains(body, `"`+strings.Join(f.Addresses(), `","`)+`"`) {
 		t.Errorf("the list is %s", body)
+	}
+}
+
+func TestChurn(t *testing.T) {
+	options := Options{Churn: 2, Life: 2}
+	f := open(t, options)
+	address := "http://" + f.Addresses()[0]
+	for k := 1; k <= 3; k++ {
+		_, body := get(t, address)
+		for j := range options.Churn {
+			want := fmt.Sprintf("\nload_churn{series=\"%d\",since=\"%d\"} %d\n", j, options.Churning(j, k), k)
+			if !strings.Contains(body, want) {
+				t.Errorf("scrape %d lacks %q:\n%s", k, want, body)
+			}
+		}
+		if k == 2 {
+			f.Cut(time.Time{})
+		}
+	}
+	f.Cut(time.Now())
+	var last []bool
+	for _, s := range f.Scrapes(0) {
+		last = append(last, s.Last)
+	}
+	// The third one was answered too long before the second kill.
+	if diff := cmp.Diff([]bool{false, true, false}, last); diff != "" {
+		t.Errorf("scrapes in flight at a kill (-want +got):\n%s", diff)
+	}
+	if options.Churning(0, 1) == options.Churning(0, 2) || options.Churning(0, 2) != options.Churning(0, 3) {
+		t.Error("a series does not live for two scrapes")
+	}
+}
+
+func TestExemplars(t *testing.T) {
+	f := open(t, Options{Exemplars: true})
+	_, body := get(t, "http://"+f.Addresses()[0])
+	if !strings.Contains(body, "load_value{series=\"0\"} 1 # {trace_id=\"") || !strings.HasSuffix(body, "\n# EOF\n") {
+		t.Errorf("it is no OpenMetrics with exemplars:\n%s", body)
 	}
 }
