@@ -129,12 +129,12 @@ func (s *Shipper) Apply(cfg *config.Config) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 	})
-	defer all.Drop()
 	if !s.begun {
 		if err := s.openJournals(); err != nil {
-			return err
+			return err // The claim stays: nothing may go that nobody else can claim.
 		}
 	}
+	defer all.Drop()
 	former := *s.running.Load()
 	found := match(identities(wanted), s.known(former))
 	configs := make([]applied, len(wanted))

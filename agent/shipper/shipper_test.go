@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -263,5 +264,22 @@ func TestOneDeadOfTwo(t *testing.T) {
 	in.wait(7, 100)
 	if len(dead.stored()) != 0 {
 		t.Error("the dead one stored something")
+	}
+}
+
+func TestNothingIsLetGoWhenTheJournalsCannotBeOpened(t *testing.T) {
+	r := newRig(t)
+	r.commit(3, 1)
+	if err := os.WriteFile(r.Shipper.dir(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Apply(parse(t, central("http://127.0.0.1:1/", ""))); err == nil {
+		t.Fatal("a file is no folder of journals")
+	}
+	if at := r.log.lowest(); at != r.log.Begin() {
+		t.Errorf("the log is claimed from %s on, want %s", at, r.log.Begin())
+	}
+	if err := os.Remove(r.Shipper.dir()); err != nil {
+		t.Fatal(err)
 	}
 }

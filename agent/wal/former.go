@@ -225,6 +225,10 @@ func (g *generation) scan(now time.Time, maxAge time.Duration) error {
 	}
 	segments, checkpoints := numbered(entries)
 	for _, e := range entries {
+		// Who reads it will tell that it is lost. Of the last one nobody else would.
+		if index, ok := parseIndex(e.Name()); ok && !e.IsDir() && !e.Type().IsRegular() {
+			segments = append(segments, index)
+		}
 		of, ok := strings.CutSuffix(e.Name(), strippedSuffix)
 		index, number := parseIndex(of)
 		if !ok || !number || !e.Type().IsRegular() {

@@ -284,8 +284,10 @@ func TestForeignThingsInTheHoldAreLeftAlone(t *testing.T) {
 	l.keep() // All of the old generation goes.
 	closeLog(t, l)
 	for _, path := range foreign {
-		if _, err := os.Lstat(path); err != nil {
-			t.Error(err)
+		// What stands where a segment should is taken for one, and goes as they do.
+		_, err := os.Lstat(path)
+		if gone := path == foreign[5] || path == foreign[6]; gone != errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }
