@@ -124,8 +124,10 @@ func TestADayOfChurnCostsWhatItsFirstHoursDo(t *testing.T) {
 		}
 		text := fmt.Sprintf("after %d minutes %+v, after %d minutes %+v", warm, first, day, last)
 		t.Log(text)
-		if first.series < series || last.series > first.series*13/10 || last.disk > first.disk*13/10+1<<16 ||
-			last.files > first.files+4 || last.heap > first.heap*13/10+1<<20 {
+		// When something is forgotten depends on when a segment begins; a day without
+		// that would be 72,000 series.
+		if last.series < series || last.series > series+series/10*60 || last.disk > 2*first.disk ||
+			last.files > 2*first.files || last.heap > first.heap*13/10+1<<20 {
 			t.Error(text)
 		}
 	})
