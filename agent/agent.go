@@ -168,7 +168,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 	}()
 	if err == nil {
-		<-ctx.Done()
+		a.work(ctx)
 	}
 
 	level.Info(a.logger).Log("msg", "stopping", "flush_deadline", a.opts.FlushDeadline)

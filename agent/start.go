@@ -3,10 +3,13 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/go-kit/log/level"
 
 	"torchbearer/config"
 )
@@ -65,4 +68,22 @@ func (a *Agent) applyFirst() error {
 	a.metrics.running(a.first.Hash())
 	a.metrics.lastGoodInUse.Set(1)
 	return nil
+}
+
+// unloadAfter is when the start is over, and what only it needed is given back.
+const unloadAfter = 15 * time.Second
+
+// work waits while all works, until ctx is done.
+func (a *Agent) work(ctx context.Context) {
+	started := time.NewTimer(unloadAfter)
+	defer started.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-started.C:
+	}
+	if err := unload(); err != nil {
+		level.Debug(a.logger).Log("msg", "the process stays larger than it need be", "err", err)
+	}
+	<-ctx.Done()
 }

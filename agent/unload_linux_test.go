@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestCleanMappings(t *testing.T) {
+	const smaps = `00400000-00500000 r-xp 00000000 08:01 42 /bin/agent
+Rss:                 512 kB
+Anonymous:             0 kB
+VmFlags: rd ex
+00500000-00600000 r--p 00100000 08:01 42 /bin/agent
+Anonymous:             4 kB
+00600000-00700000 rw-p 00200000 08:01 42 /bin/agent
+Anonymous:             0 kB
+00700000-00800000 r--p 00300000 08:01 42 /bin/agent
+Anonymous:             0 kB
+00800000-00900000 r--p 00000000 08:01 43 /other/bin/agent2
+Anonymous:             0 kB
+c000000000-c000400000 rw-p 00000000 00:00 0
+Anonymous:             0 kB
+7fff-zz r--p 00000000 08:01 42 /bin/agent
+Anonymous:             0 kB
+`
+	want := []mapping{{0x400000, 0x500000}, {0x700000, 0x800000}}
+	if diff := cmp.Diff(want, cleanMappings(smaps, "/bin/agent"), cmp.AllowUnexported(mapping{})); diff != "" {
+		t.Errorf("mappings (-want +got):\n%s", diff)
+	}
+	if clean := cleanMappings("", "/bin/agent"); clean != nil {
+		t.Errorf("mappings of nothing: %v", clean)
+	}
+}
+
+func TestUnload(t *testing.T) {
+	before := residentOfProgram(t)
+	if err := unload(); err != nil {
+		t.Fatal(err)
+	}
+	if after := residentOfProgram(t); after >= before {
+		t.Errorf("%d kB of the program are resident, %d before", after, before)
+	}
+}
+
+// residentOfProgram is how much of its own file this process has mapped, in kB.
+func residentOfProgram(t *testing.T) (sum int) {
+	t.Helper()
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := false
+	for line := range strings.Lines(string(smaps)) {
+		fields := strings.Fields(line)
+		if len(fields) >= 5 && strings.Contains(fields[0], "-") {
+			own = strings.HasSuffix(strings.TrimSpace(line), exe)
+		}
+		if own && len(fields) == 3 && fields[0] == "Rss:" {
+			n, err := strconv.Atoi(fields[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += n
+		}
+	}
+	return sum
+}
