@@ -51,7 +51,7 @@ func (l *Log) Open() (err error) {
 		return fmt.Errorf("open log in %s: %w; if the process may not write to all of it, change that or choose another --storage.agent.path", dir, err)
 	}
 	l.idle = remote.NewStorage(l.opts.Library, prometheus.NewRegistry(), nil, dir, 0, nil, false)
-	library := watched(l.opts.Library, l.look, l.settleDown)
+	library := watched(l.opts.Library, &l.ending, l.look, l.settleDown)
 	l.db, err = agent.Open(library, l.opts.Registry, l.idle, dir, l.opts.db())
 	if err != nil {
 		return errors.Join(openError(dir, err), l.idle.Close())

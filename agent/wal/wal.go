@@ -137,6 +137,7 @@ type Log struct {
 
 	began     time.Time
 	closing   chan struct{}
+	ending    closing
 	measuring episode // for the goroutine that keeps
 }
 
@@ -226,6 +227,7 @@ func (l *Log) SeriesOf(ref chunks.HeadSeriesRef) (logged.Series, bool) { return 
 func (l *Log) Close() error {
 	close(l.closing)
 	l.look()
+	l.ending.begin()
 	err := l.db.Close()
 	l.look()
 	err = errors.Join(err, l.hold.sync(), l.idle.Close())
