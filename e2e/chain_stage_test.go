@@ -264,12 +264,13 @@ func (c *chain) startProxy(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
+		// Hijacked before it is answered: until then the server's reader may take what the client says next.
 		client, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			_ = nginx.Close()
 			return
 		}
+		_, _ = io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n") // When it fails, the copies end at once.
 		for _, pair := range [][2]net.Conn{{client, nginx}, {nginx, client}} {
 			tunnels.Go(func() {
 				_, _ = io.Copy(pair[0], pair[1]) // It ends with either side.

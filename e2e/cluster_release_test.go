@@ -180,6 +180,14 @@ func (i *installation) podName(t *testing.T) string {
 // done to the agent.
 func (i *installation) wantNothingMissing(t *testing.T) {
 	t.Helper()
+	// Since the agents start sooner, the steps before are over sooner, too.
+	until(t, 60*time.Second, "twenty scrapes", func(ctx context.Context) error {
+		found, err := process.Query(ctx, i.central, `max(target_scrapes{job="kubernetes-pods",pod="annotated"}) > 20`)
+		if err == nil && len(found) == 0 {
+			err = errNotYet
+		}
+		return err
+	})
 	var data struct {
 		Result []struct {
 			Values [][2]any `json:"values"`

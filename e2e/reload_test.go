@@ -231,6 +231,7 @@ func TestReloadOfConfigMap(t *testing.T) {
 	r.pools("first")
 	swap("..2", "second")
 	r.pools("second")
+	until(t, 20*time.Second, "something arrives", func(context.Context) error { return atLeast("requests", dest.Requests(), 1) })
 	wantMandatory(t, dest)
 	stop(t, r.agent)
 }
