@@ -15,6 +15,7 @@ FUZZ     ?= Fuzz
 PARALLEL ?= 2
 RUN      ?= .
 SOAK     ?= 1h
+SEEDS    ?= 2000
 
 help: ## This list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ test-unit: ## Tests of the packages, with the race detector.
 test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
 	e2e/packages.sh cluster chain
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 45m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
+
+sim: ## Log and shipper simulated, by SEEDS (2000) seeds of clock, disk, network and kills; SIM_SEED=n repeats one.
+	SIM_SEEDS=$(SEEDS) go test -timeout 30m -run 'TestSimulation$$' -count=1 ./agent
 
 soak: build neighbours ## Kills, stops, reloads, full disks and receivers that fail, for SOAK (1h) each; tells the seed of what fails.
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer TORCHBEARER_SOAK=$(SOAK) go test -timeout 0 -parallel 4 -run 'TestProof(Kill|Term|Reload|FullDisk|Central)' -count=1 -v .
@@ -92,4 +96,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e soak test-image compare kind-up kind-down fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e sim soak test-image compare kind-up kind-down fuzz lint fmt golden clean

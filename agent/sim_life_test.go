@@ -32,15 +32,15 @@ type simConfig struct {
 	removed bool // b
 }
 
-func (c simConfig) text(url string, life int) string {
+func (c simConfig) text(url string, life int, backoff time.Duration) string {
 	protocol := v1
 	if c.two {
 		protocol = v2
 	}
 	text := fmt.Sprintf("global:\n  external_labels: {clustername: aks-1, environment: prod, label: l%d}\nremote_write:\n", c.label)
 	one := func(name, path string) {
-		text += fmt.Sprintf("  - {name: %s, url: %s/%s/write, protobuf_message: %s, headers: {X-Life: '%d'}, metadata_config: {send: false}, queue_config: {batch_send_deadline: 200ms, max_samples_per_send: %d, max_shards: %d, min_backoff: 50ms, max_backoff: 500ms}}\n",
-			name, url, path, protocol, life, simPerRequest, simShards)
+		text += fmt.Sprintf("  - {name: %s, url: %s/%s/write, protobuf_message: %s, headers: {X-Life: '%d'}, metadata_config: {send: false}, queue_config: {batch_send_deadline: 200ms, max_samples_per_send: %d, max_shards: %d, min_backoff: 50ms, max_backoff: %s}}\n",
+			name, url, path, protocol, life, simPerRequest, simShards, backoff)
 	}
 	name := "a"
 	if c.renamed {
@@ -65,6 +65,21 @@ func (l slowLog) Claim(from logged.Position, giveUp func(logged.Position, string
 	return c
 }
 
+// simPace is how fast a process does what it does again and again.
+type simPace struct {
+	truncate, minTime, maxTime time.Duration
+	retention                  time.Duration
+	backoff                    time.Duration // at most
+}
+
+// hurried has all that happens in hours happen in seconds.
+func hurried() simPace {
+	return simPace{
+		truncate: 2 * time.Second, minTime: 3 * time.Second, maxTime: 6 * time.Second,
+		retention: 24 * time.Hour, backoff: 500 * time.Millisecond,
+	}
+}
+
 // boot starts a process on the directory.
 func (s *simulation) boot() {
 	s.lives++
@@ -80,11 +95,11 @@ func (s *simulation) boot() {
 	}
 	a.shipper = shipper.New(shipper.Options{
 		Dir: s.dir, Logger: log.NewNopLogger(), Registry: s.reg, Log: seen,
-		FlushDeadline: 3 * time.Second, Retention: 24 * time.Hour,
+		FlushDeadline: 3 * time.Second, Retention: s.pace.retention,
 	})
 	a.wal = wal.New(wal.Options{
 		Dir: s.dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: s.reg, Follower: a.shipper,
-		SegmentSize: 32 << 10, TruncateFrequency: 2 * time.Second, MinTime: 3 * time.Second, MaxTime: 6 * time.Second,
+		SegmentSize: 32 << 10, TruncateFrequency: s.pace.truncate, MinTime: s.pace.minTime, MaxTime: s.pace.maxTime,
 		NoLockfile: true, MaxBytes: s.budget, CheckpointFromInMemorySeries: s.fromCache, Now: s.clock,
 	})
 	if opened, err := a.open(s.t.Context()); !opened {
@@ -96,7 +111,7 @@ func (s *simulation) boot() {
 
 func (s *simulation) apply() {
 	path := filepath.Join(s.root, "torchbearer.yaml")
-	if err := os.WriteFile(path, []byte(s.config.text(s.url, s.lives)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(s.config.text(s.url, s.lives, s.pace.backoff)), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	cfg, err := config.Load(path, config.Options{RequiredLabels: []string{"clustername", "environment"}})

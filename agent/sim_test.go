@@ -56,6 +56,7 @@ type simulation struct {
 	root     string // of the directories of all lives
 	dir      string
 	config   simConfig
+	pace     simPace
 
 	agent  *Agent
 	reg    *prometheus.Registry
@@ -95,7 +96,7 @@ func simulate(t *testing.T, seed uint64, script func(*simulation)) {
 	root := memory(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &simulation{
-			t: t, rnd: rand.New(rand.NewPCG(seed, 1)), receiver: r, url: server.URL, root: root, dir: filepath.Join(root, "0"),
+			t: t, rnd: rand.New(rand.NewPCG(seed, 1)), receiver: r, url: server.URL, root: root, dir: filepath.Join(root, "0"), pace: hurried(),
 			times: map[int64]bool{}, newest: map[string]int64{}, old: map[int]bool{}, excused: map[int]bool{},
 			lost: map[string]float64{}, refused: map[string]float64{}, clean: true,
 		}

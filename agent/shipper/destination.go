@@ -166,7 +166,11 @@ func (d *destination) take(b *logged.Batch, set *settings) {
 func (d *destination) fill(ctx context.Context) error {
 	set := d.set.Load()
 	d.open(set)
-	var deadline, settled <-chan time.Time
+	var settled <-chan time.Time
+	// From when the window is there, not from its first record, as Prometheus does
+	// it: what comes after a while without anything need not wait as long.
+	deadline := time.NewTimer(set.batchDeadline)
+	defer deadline.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -194,17 +198,17 @@ func (d *destination) fill(ctx context.Context) error {
 			}
 			d.open(set)
 			d.handled.Store(committed - d.before) // All of it: the log has no more.
-		} else if deadline == nil {
-			deadline = time.After(set.batchDeadline)
-		}
-		if points > 0 {
+		} else {
 			d.wanted.Store(int64(d.window.room()))
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-deadline:
-			return nil
+		case <-deadline.C:
+			if points > 0 {
+				return nil
+			}
+			deadline.Reset(set.batchDeadline)
 		case <-d.wake:
 		case <-look.C:
 		case <-settled:

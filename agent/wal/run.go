@@ -15,7 +15,8 @@ const (
 	// What is new in the log is looked at as often, and at once when a segment is
 	// begun.
 	syncEvery  = time.Second
-	keepEvery  = time.Second
+	lookEvery  = time.Second
+	keepEvery  = 5 * time.Second        // and at once when a segment is begun
 	retryEvery = 100 * time.Millisecond // of linking what tsdb/agent waits for
 	ageEvery   = 15 * time.Second
 	// settle is how long nothing is freed if nobody claims anything: those who
@@ -30,16 +31,21 @@ func (l *Log) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	var syncing episode
 	wait.Go(func() {
-		every(ctx, syncEvery, nil, func() { l.sync(&syncing) })
+		every(ctx, syncEvery, nil, func(bool) { l.sync(&syncing) })
 	})
 	wait.Go(func() {
 		l.keep()
 		aged := l.opts.Now()
-		every(ctx, keepEvery, l.hold.rolled, func() {
+		kept := aged
+		every(ctx, lookEvery, l.hold.rolled, func(signalled bool) {
 			l.look()
 			l.recovered()
-			l.keep()
-			if now := l.opts.Now(); now.Sub(aged) >= ageEvery {
+			now := l.opts.Now()
+			if signalled || now.Sub(kept) >= keepEvery || now.Before(kept) {
+				l.keep()
+				kept = now
+			}
+			if now.Sub(aged) >= ageEvery || now.Before(aged) {
 				l.age(now)
 				aged = now
 			}
@@ -53,7 +59,7 @@ func (l *Log) Run(ctx context.Context) error {
 }
 
 // every calls f at an interval, and for each signal, until ctx is done.
-func every(ctx context.Context, interval time.Duration, signal <-chan struct{}, f func()) {
+func every(ctx context.Context, interval time.Duration, signal <-chan struct{}, f func(signalled bool)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -61,9 +67,10 @@ func every(ctx context.Context, interval time.Duration, signal <-chan struct{}, 
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			f(false)
 		case <-signal:
+			f(true)
 		}
-		f()
 	}
 }
 

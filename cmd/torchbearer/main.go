@@ -30,6 +30,7 @@ const (
 )
 
 func main() {
+	startRelaxed()
 	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 }
 
