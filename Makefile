@@ -24,11 +24,11 @@ build: ## Build bin/torchbearer: static, stripped, with its version.
 	$(BUILD) -o bin/torchbearer ./cmd/torchbearer
 
 build-race: ## Build bin/torchbearer-race: the same with the race detector, for the process tests.
-	CGO_ENABLED=1 go build -race -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/torchbearer-race ./cmd/torchbearer
+	CGO_ENABLED=1 go build -race -pgo=off -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/torchbearer-race ./cmd/torchbearer
 
 cross: ## Check that it compiles for windows/amd64 and linux/arm64.
-	GOOS=windows GOARCH=amd64 $(BUILD) -o /dev/null ./cmd/torchbearer
-	GOOS=linux GOARCH=arm64 $(BUILD) -o /dev/null ./cmd/torchbearer
+	GOOS=windows GOARCH=amd64 $(BUILD) -pgo=off -o /dev/null ./cmd/torchbearer
+	GOOS=linux GOARCH=arm64 $(BUILD) -pgo=off -o /dev/null ./cmd/torchbearer
 
 neighbours: ## Build the programs that tests and demo run beside it (once).
 	e2e/neighbours.sh prometheus node_exporter helm kubernetes
@@ -41,7 +41,7 @@ demo: build ## Run it with a real Prometheus and node_exporter, show what arrive
 test: test-unit test-e2e ## All tests.
 
 test-unit: ## Tests of the packages, with the race detector.
-	go test -race ./...
+	go test -race -pgo=off ./...
 
 # As root on Debian it installs what tests on a whole cluster and on the chain behind the central need; else those skip.
 test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
@@ -62,6 +62,10 @@ compare: build ## What it costs beside Prometheus's agent, on the same load in t
 	e2e/neighbours.sh prometheus
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./compare $(ARGS)
 
+# Ten times the rate of the load that the profile stands for: the same code, more often.
+pgo: build ## Take cmd/torchbearer/default.pgo anew, by which the compiler optimises, from an agent at work.
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./compare -profile $(CURDIR)/cmd/torchbearer/default.pgo -interval 500ms -for 90s -rounds 1
+
 kind-up: ## Three nodes of kind, a central Prometheus and the chart, on a machine with Docker and kind.
 	deploy/kind/up.sh
 
@@ -79,7 +83,7 @@ fuzz: ## Every fuzz target whose name has FUZZ in it, a basic regexp, for FUZZTI
 
 lint: ## Linters and formatters, in both modules.
 	e2e/neighbours.sh golangci-lint
-	$(LINT) run --allow-parallel-runners ./...
+	GOFLAGS=-pgo=off $(LINT) run --allow-parallel-runners ./...
 	cd e2e && $(LINT) run --allow-parallel-runners --config ../.golangci.yml ./...
 	$(LINT) fmt --diff ./... || { echo 'run "make fmt"'; exit 1; }
 	cd e2e && $(LINT) fmt --config ../.golangci.yml --diff ./... || { echo 'run "make fmt"'; exit 1; }
@@ -96,4 +100,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e sim soak test-image compare kind-up kind-down fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e sim soak test-image compare pgo kind-up kind-down fuzz lint fmt golden clean

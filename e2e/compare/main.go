@@ -28,6 +28,7 @@ func main() {
 	flag.StringVar(&s.load.Labels, "labels", `namespace="shop",pod="checkout-7d9f8b6c5-x2x7k",container="app",method="GET",route="/api/v1/orders",code="200",version="1.42.0"`, "labels on every series, as a target writes them")
 	flag.BoolVar(&s.old, "1.0", false, "send by Remote Write 1.0 instead of 2.0")
 	flag.StringVar(&s.other, "other", "", "another torchbearer to measure as well, an older one say: its path")
+	flag.StringVar(&s.profile, "profile", "", "measure only torchbearer, and write a CPU profile of the last round to this file")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -46,6 +47,7 @@ type setting struct {
 	rounds           int
 	other            string
 	old              bool
+	profile          string
 }
 
 func (s setting) protocol() string {
@@ -82,6 +84,9 @@ func run(ctx context.Context, s setting) error {
 	all := []*contestant{
 		{name: "Prometheus 3.16 agent", path: theirs, flags: []string{"--agent"}},
 		{name: "torchbearer", path: ours},
+	}
+	if s.profile != "" {
+		all = all[1:]
 	}
 	if s.other != "" {
 		all = append(all, &contestant{name: "another torchbearer", path: s.other})

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,7 +40,7 @@ func measure(ctx context.Context, s setting, c *contestant) (result cost, err er
 	}
 	defer func() { err = errors.Join(err, dest.Close()) }()
 
-	agent, err := start(ctx, s, c, dir, fleet, dest)
+	agent, address, err := start(ctx, s, c, dir, fleet, dest)
 	if err != nil {
 		return result, err
 	}
@@ -50,7 +52,7 @@ func measure(ctx context.Context, s setting, c *contestant) (result cost, err er
 	if err != nil {
 		return result, err
 	}
-	if err := sleep(ctx, agent, s.length); err != nil {
+	if err := s.work(ctx, agent, address); err != nil {
 		return result, err
 	}
 	cpu, samples, err := used(agent, fleet)
@@ -79,22 +81,55 @@ func measure(ctx context.Context, s setting, c *contestant) (result cost, err er
 	}, nil
 }
 
-func start(ctx context.Context, s setting, c *contestant, dir string, fleet *load.Fleet, dest *receiver.Receiver) (*process.Process, error) {
+// work lets an agent work for as long as it is measured.
+func (s setting) work(ctx context.Context, agent *process.Process, address string) error {
+	if s.profile != "" {
+		return profile(ctx, address, s.length, s.profile)
+	}
+	return sleep(ctx, agent, s.length)
+}
+
+// start runs an agent, which has its HTTP surface at address.
+func start(ctx context.Context, s setting, c *contestant, dir string, fleet *load.Fleet, dest *receiver.Receiver) (agent *process.Process, address string, err error) {
 	config := filepath.Join(dir, "agent.yaml")
 	text := fmt.Sprintf("global:\n  scrape_interval: %dms\n  external_labels: {clustername: compare, environment: local}\n"+
 		"remote_write:\n- url: %s\n  protobuf_message: %s\n"+
 		"scrape_configs:\n- job_name: load\n  static_configs:\n  - targets: [%s]\n",
 		s.interval.Milliseconds(), dest.URL(), s.protocol(), strings.Join(fleet.Addresses(), ", "))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	address, err := process.FreeAddress(ctx)
-	if err != nil {
-		return nil, err
+	if address, err = process.FreeAddress(ctx); err != nil {
+		return nil, "", err
 	}
-	return process.Start(ctx, process.Options{Path: c.path, Args: append([]string{
+	agent, err = process.Start(ctx, process.Options{Path: c.path, Args: append([]string{
 		"--config.file=" + config, "--storage.agent.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
 	}, c.flags...)})
+	return agent, address, err
+}
+
+// profile takes as long as it says to write a CPU profile of an agent to a file.
+func profile(ctx context.Context, address string, length time.Duration, file string) (err error) {
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", address, length.Seconds())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, answer.Body.Close()) }()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, answer.Status)
+	}
+	to, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	_, err = io.Copy(to, answer.Body)
+	return err
 }
 
 // used is the processor time of an agent and the samples that its targets have shown.
