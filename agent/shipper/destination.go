@@ -106,7 +106,8 @@ func (d *destination) run(ctx context.Context) {
 	err := d.resume(ctx)
 	for err == nil {
 		d.sendMetadata(telling)
-		if err = d.fill(ctx); err != nil {
+		var full, waited bool
+		if full, waited, err = d.fill(ctx); err != nil {
 			break
 		}
 		if d.window.points > 0 {
@@ -115,7 +116,7 @@ func (d *destination) run(ctx context.Context) {
 			d.mu.Unlock()
 			begun := time.Now()
 			if err = d.ship(ctx); err == nil {
-				d.shards.shipped(d.window.points, d.window.full(), time.Since(begun))
+				d.shards.shipped(d.window.points, full, waited, time.Since(begun))
 			}
 		}
 		if err == nil {
@@ -161,9 +162,10 @@ func (d *destination) take(b *logged.Batch, set *settings) {
 }
 
 // fill reads the next window: as many records as a request per shard takes, or
-// what came within the batch deadline. io.EOF is that all is shipped and the
-// destination is closing.
-func (d *destination) fill(ctx context.Context) error {
+// what came within the batch deadline. It says whether the window is full, and
+// whether the log had not all of it at once. io.EOF is that all is shipped and
+// the destination is closing.
+func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 	set := d.set.Load()
 	d.open(set)
 	var settled <-chan time.Time
@@ -180,16 +182,16 @@ func (d *destination) fill(ctx context.Context) error {
 		committed := d.logged.Load()
 		full, points := d.read(set)
 		if full {
-			return nil
+			return true, waited, nil
 		}
 		select {
 		case <-d.closing:
 			// Once more: the last records may have come after the look above.
 			if full, points = d.read(set); points == 0 && !full {
 				d.advance()
-				return io.EOF
+				return false, waited, io.EOF
 			}
-			return nil
+			return full, waited, nil
 		default:
 		}
 		if points == 0 {
@@ -201,12 +203,13 @@ func (d *destination) fill(ctx context.Context) error {
 		} else {
 			d.wanted.Store(int64(d.window.room()))
 		}
+		waited = true
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, waited, ctx.Err()
 		case <-deadline.C:
 			if points > 0 {
-				return nil
+				return false, waited, nil
 			}
 			deadline.Reset(set.batchDeadline)
 		case <-d.wake:
@@ -263,7 +266,7 @@ func (d *destination) read(set *settings) (full bool, points int) {
 			return false, w.points
 		}
 		other := b.Generation != d.cache.generation
-		if w.points > 0 && (other || d.gap || w.full() && b.Points() > 0) {
+		if w.points > 0 && (other || d.gap || b.Points() > 0 && w.full(b.Points())) {
 			d.ahead = b
 			return true, w.points
 		}

@@ -14,7 +14,7 @@ const (
 
 // pace decides how many requests may be on their way at once: one while the
 // destination keeps up, and as many as help, up to max_shards, while it is
-// behind.
+// behind: while windows are full as soon as they are begun.
 type pace struct {
 	shards  int     // of the next window
 	proven  int     // that helped
@@ -28,17 +28,23 @@ func (p *pace) next(set *settings) int {
 	return min(max(p.shards, set.minShards, 1), set.maxShards)
 }
 
-// shipped learns from a window how long its points took.
-func (p *pace) shipped(points int, full bool, took time.Duration) {
-	if !full {
+// shipped learns from a window, whether it was full, whether the log did not
+// have all of it at once, and how long its points took.
+func (p *pace) shipped(points int, full, waited bool, took time.Duration) {
+	switch {
+	case !full:
 		*p = pace{}
+		return
+	case waited: // Not by much, perhaps: so many requests may be what it needs to keep up.
+		*p = pace{shards: p.shards / 2}
 		return
 	}
 	rate := float64(points) / max(took.Seconds(), 1e-6)
 	p.windows++
 	switch {
 	case !p.behind:
-		*p = pace{behind: true, shards: 2, proven: 1, rate: rate}
+		proven := max(p.shards, 1)
+		*p = pace{behind: true, shards: min(2*proven, maxShards), proven: proven, rate: rate}
 	case p.shards > p.proven && rate >= p.rate*paceGain:
 		*p = pace{behind: true, shards: min(2*p.shards, maxShards), proven: p.shards, rate: rate}
 	case p.shards > p.proven:

@@ -13,7 +13,7 @@ func backlog(p *pace, set *settings, windows int, took func(window, shards int) 
 	var shards []int
 	for i := range windows {
 		n := p.next(set)
-		p.shipped(n*1000, true, took(i, n))
+		p.shipped(n*1000, true, false, took(i, n))
 		shards = append(shards, p.next(set))
 	}
 	return shards
@@ -52,10 +52,36 @@ func TestPace(t *testing.T) {
 			if last := shards[len(shards)-1]; last < tc.least || last > tc.most {
 				t.Errorf("%v, want %d to %d in the end", shards, tc.least, tc.most)
 			}
-			p.shipped(5, false, time.Millisecond)
+			p.shipped(5, false, true, time.Millisecond)
 			if n := p.next(tc.settings); n != tc.settings.minShards {
 				t.Errorf("%d shards once it has caught up", n)
 			}
 		})
+	}
+}
+
+// TestPaceKeepsUp: a destination that has to wait for its windows to be full needs
+// no more shards than it has, and gives up half of them each time.
+func TestPaceKeepsUp(t *testing.T) {
+	set := &settings{minShards: 1, maxShards: 50}
+	p := &pace{}
+	for range 100 {
+		p.shipped(1000, true, true, time.Millisecond)
+		if n := p.next(set); n != 1 {
+			t.Fatalf("%d shards without having been behind", n)
+		}
+	}
+	backlog(p, set, 4, func(int, int) time.Duration { return time.Second })
+	most := p.next(set)
+	if most < 8 {
+		t.Fatalf("%d shards while it is behind", most)
+	}
+	p.shipped(1000, true, true, time.Second)
+	if n := p.next(set); n != most/2 {
+		t.Errorf("%d shards after it has caught up with %d", n, most)
+	}
+	p.shipped(1000, true, false, time.Second)
+	if n := p.next(set); n != most {
+		t.Errorf("%d shards when half of %d are not enough", n, most)
 	}
 }

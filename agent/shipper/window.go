@@ -148,11 +148,24 @@ func (p *point) weight() int {
 const maxWindow = 1 << 18
 
 // room is how many points are still to come until it is full.
-func (w *window) room() int { return max(w.plan.Shards*w.plan.PerRequest-w.points, 1) }
+func (w *window) room() int { return max(w.size()-w.points, 1) }
 
-// full says whether another record is to go into the next window.
-func (w *window) full() bool {
-	return w.points >= w.plan.Shards*w.plan.PerRequest || w.weight >= maxWindow && w.points >= w.plan.PerRequest
+// size is how many points it is to have: a request for each shard. Shards are not
+// of the same size, and what is too much for one request takes another.
+func (w *window) size() int {
+	most := w.plan.Shards * w.plan.PerRequest
+	if w.plan.Shards > 1 {
+		most -= most / 16
+	}
+	return most
+}
+
+// full says whether another record, of so many points, is to go into the next
+// window. A request for the few that are too many would cost as much as another.
+func (w *window) full(more int) bool {
+	most := w.size()
+	return w.points >= most || w.points >= most/2 && w.points+more > most ||
+		w.weight >= maxWindow && w.points >= w.plan.PerRequest
 }
 
 // resolve makes the points that are not answered leave by set.

@@ -26,7 +26,7 @@ func TestWindow(t *testing.T) {
 		w.add(b, set, cache, lookupNamed)
 		w.add(&logged.Batch{Exemplars: []record.RefExemplar{{Ref: 2, T: at + 1, V: 9}, {Ref: 99, T: at, V: 9}}}, set, cache, lookupNamed)
 	}
-	if w.points != 20 || !w.full() || w.orphans != 4 || w.left(set) != 20 || w.cut() != 20 || !w.again || !w.renewed {
+	if w.points != 20 || !w.full(1) || w.orphans != 4 || w.left(set) != 20 || w.cut() != 20 || !w.again || !w.renewed {
 		t.Errorf("%+v", w)
 	}
 	var r request
@@ -103,7 +103,7 @@ func TestWindowIsBounded(t *testing.T) {
 	w.reset(logged.Position{}, 200, 2000)
 	h := &histogram.Histogram{PositiveSpans: []histogram.Span{{Length: 160}}, PositiveBuckets: make([]int64, 160)}
 	n := 0
-	for ; !w.full(); n++ {
+	for ; !w.full(1); n++ {
 		w.add(&logged.Batch{Histograms: []record.RefHistogramSample{{Ref: 1, T: int64(n), H: h}}}, set, cache, lookupNamed)
 	}
 	if n < 2000 || n > maxWindow/40 {
@@ -115,7 +115,7 @@ func TestWindowIsBounded(t *testing.T) {
 	for ref := range 1000 {
 		b.Samples = append(b.Samples, sample(ref+1, 0, 0))
 	}
-	for ; !w.full(); n++ {
+	for ; !w.full(1); n++ {
 		for i := range b.Samples {
 			b.Samples[i].T = int64(n) + maxWindow
 		}
@@ -140,5 +140,30 @@ func TestWindowResolvesAgain(t *testing.T) {
 	}
 	if w.left(&settings{version: 2}) != 1 {
 		t.Error("what stands for a repeat is to be sent")
+	}
+}
+
+// TestWindowTakesWholeRequests: a record more does not go into a window when it
+// would make a request of a few points.
+func TestWindowTakesWholeRequests(t *testing.T) {
+	for _, tc := range []struct {
+		shards, points, more int
+		full                 bool
+	}{
+		{1, 0, 5000, false},
+		{1, 900, 5000, false},
+		{1, 1515, 485, false},
+		{1, 1515, 505, true},
+		{1, 2000, 1, true},
+		{2, 3000, 505, false},
+		{2, 3535, 505, true},
+		{2, 3750, 1, true},
+	} {
+		w := &window{}
+		w.reset(logged.Position{}, tc.shards, 2000)
+		w.points = tc.points
+		if got := w.full(tc.more); got != tc.full {
+			t.Errorf("%d points of %d shards are full before %d more: %v", tc.points, tc.shards, tc.more, got)
+		}
 	}
 }

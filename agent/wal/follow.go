@@ -32,9 +32,18 @@ func (e *episode) report(logger log.Logger, what string, err error) {
 	e.failing = err != nil
 }
 
-// committed notices when a commit has begun a segment, so that space is found
-// for it at once. It costs a system call.
-func (h *hold) committed() {
+// generous is more than what a sample takes in the log, in bytes, but for one of
+// a new series with very many labels. A histogram counts as several.
+const generous = 128
+
+// committed notices when commits have begun a segment, so that space is found
+// for it at once. It costs a system call, but not for each commit: the segment
+// grows by a few hundredths meanwhile.
+func (h *hold) committed(points int) {
+	if h.unseen.Add(int64(points))*generous < int64(h.segmentSize)/16 {
+		return
+	}
+	h.unseen.Store(0)
 	next := h.next.Load()
 	if next == nil {
 		return

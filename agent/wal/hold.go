@@ -42,8 +42,10 @@ type hold struct {
 
 	// rolled has one element when there is a segment that the space of may have
 	// to be found for.
-	rolled chan struct{}
-	next   atomic.Pointer[string] // path of the segment that tsdb/agent will begin
+	rolled      chan struct{}
+	next        atomic.Pointer[string] // path of the segment that tsdb/agent will begin
+	unseen      atomic.Int64           // points since it was looked for
+	segmentSize int
 
 	mu   sync.Mutex
 	held []*generation // in the order of their numbers; the last is written to

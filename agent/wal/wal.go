@@ -153,7 +153,7 @@ func New(opts Options) *Log {
 		hold: &hold{
 			dir: filepath.Join(opts.Dir, holdFolder), log: filepath.Join(opts.Dir, logFolder),
 			logger: opts.Logger, metrics: m, now: opts.Now, link: os.Link,
-			rolled: make(chan struct{}, 1),
+			rolled: make(chan struct{}, 1), segmentSize: opts.SegmentSize,
 		},
 	}
 }
