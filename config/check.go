@@ -5,7 +5,6 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strconv"
 )
 
 // linkedDiscoveries are the sections for targets that this binary can serve.
@@ -154,8 +153,5 @@ func (c *checker) defaults() {
 	}
 	if c.opts.DefaultLogLevel != "" {
 		setDefault("runtime", "log_level", &node{value: c.opts.DefaultLogLevel})
-	}
-	if c.opts.DefaultGOGC != 0 {
-		setDefault("runtime", "gogc", &node{value: strconv.Itoa(c.opts.DefaultGOGC), plain: true})
 	}
 }

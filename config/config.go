@@ -24,7 +24,6 @@ type Options struct {
 	DefaultProtoFirst         bool     // global.scrape_protocols, when absent, begins with protobuf
 	DefaultExtraScrapeMetrics bool     // global.extra_scrape_metrics is true when absent
 	DefaultLogLevel           string   // runtime.log_level when absent; empty means info
-	DefaultGOGC               int      // runtime.gogc when absent; 0 means what Prometheus has: GOGC of the environment, else 75
 	SkipFileReferences        bool     // certificates, passwords and the like need not be there
 }
 

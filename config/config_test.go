@@ -90,23 +90,22 @@ func TestDefaults(t *testing.T) {
 	}
 	opts := required()
 	opts.DefaultProtoFirst, opts.DefaultExtraScrapeMetrics, opts.DefaultLogLevel = true, true, "warn"
-	opts.DefaultGOGC = 50
 	set := parse(t, text, opts)
 	job = set.Prometheus.ScrapeConfigs[0]
-	if job.ScrapeProtocols[0] != promconfig.PrometheusProto || !job.ExtraScrapeMetricsEnabled() || set.Prometheus.Runtime.LogLevel != "warn" || set.Prometheus.Runtime.GoGC != 50 {
-		t.Errorf("got %v %v %v", job.ScrapeProtocols, job.ExtraScrapeMetricsEnabled(), set.Prometheus.Runtime)
+	if job.ScrapeProtocols[0] != promconfig.PrometheusProto || !job.ExtraScrapeMetricsEnabled() || set.Prometheus.Runtime.LogLevel != "warn" {
+		t.Errorf("got %v %v %v", job.ScrapeProtocols, job.ExtraScrapeMetricsEnabled(), set.Prometheus.Runtime.LogLevel)
 	}
 	if set.Hash() == plain.Hash() {
 		t.Error("options do not change the hash")
 	}
 	written := parse(t, `global: {external_labels: {clustername: a, environment: b}, scrape_protocols: [PrometheusText0.0.4], extra_scrape_metrics: false}
-runtime: {log_level: error, gogc: 80}
+runtime: {log_level: error}
 remote_write: [{url: "https://a"}]
 scrape_configs: [{job_name: a}]
 `, opts)
 	job = written.Prometheus.ScrapeConfigs[0]
-	if job.ScrapeProtocols[0] != promconfig.PrometheusText0_0_4 || job.ExtraScrapeMetricsEnabled() || written.Prometheus.Runtime.LogLevel != "error" || written.Prometheus.Runtime.GoGC != 80 {
-		t.Errorf("got %v %v %v", job.ScrapeProtocols, job.ExtraScrapeMetricsEnabled(), written.Prometheus.Runtime)
+	if job.ScrapeProtocols[0] != promconfig.PrometheusText0_0_4 || job.ExtraScrapeMetricsEnabled() || written.Prometheus.Runtime.LogLevel != "error" {
+		t.Errorf("got %v %v %v", job.ScrapeProtocols, job.ExtraScrapeMetricsEnabled(), written.Prometheus.Runtime.LogLevel)
 	}
 }
 

@@ -24,11 +24,6 @@ import (
 	"torchbearer/config"
 )
 
-// gogc is what the garbage collector has where neither the config nor the
-// environment says anything: a fifth more collections than by Prometheus's 75,
-// which costs a hundredth of the CPU, for a tenth of the memory.
-const gogc = 50
-
 func (f *flags) configOptions() config.Options {
 	opts := config.Options{
 		IgnoreServerSections:      f.ignoreServerSections,
@@ -36,9 +31,6 @@ func (f *flags) configOptions() config.Options {
 		DefaultExtraScrapeMetrics: f.features.has("extra-scrape-metrics"),
 		DefaultLogLevel:           f.logLevel,
 		SkipFileReferences:        f.checkSyntaxOnly,
-	}
-	if os.Getenv("GOGC") == "" {
-		opts.DefaultGOGC = gogc
 	}
 	for name := range strings.SplitSeq(f.requiredLabels, ",") {
 		if name = strings.TrimSpace(name); name != "" {
