@@ -100,7 +100,7 @@ func (s *simulation) boot() {
 	a.wal = wal.New(wal.Options{
 		Dir: s.dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: s.reg, Follower: a.shipper,
 		SegmentSize: 32 << 10, TruncateFrequency: s.pace.truncate, MinTime: s.pace.minTime, MaxTime: s.pace.maxTime,
-		NoLockfile: true, MaxBytes: s.budget, CheckpointFromInMemorySeries: s.fromCache, Now: s.clock,
+		NoLockfile: true, MaxBytes: s.budget, CheckpointFromInMemorySeries: s.fromCache,
 	})
 	if opened, err := a.open(s.t.Context()); !opened {
 		s.t.Fatalf("open: %v", err)

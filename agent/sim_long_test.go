@@ -5,6 +5,7 @@
 package agent
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -68,4 +69,30 @@ func TestTwoHundredPowerCuts(t *testing.T) {
 			s.t.Errorf("%d starts", s.lives)
 		}
 	})
+}
+
+// TestClockSteps: whatever the clock does, during a run or between two, nothing is
+// lost of what the receiver did not have yet.
+func TestClockSteps(t *testing.T) {
+	for _, by := range []time.Duration{-time.Hour, 24 * time.Hour, -24 * time.Hour, 48 * time.Hour} {
+		for _, between := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, between runs: %v", by, between), func(t *testing.T) {
+				t.Parallel()
+				simulate(t, 1, func(s *simulation) {
+					s.boot()
+					s.scrapesOf(20, 20, 100*time.Millisecond)
+					s.mood(moodDown)
+					s.scrapesOf(20, 20, 100*time.Millisecond)
+					if between {
+						s.stop()
+					}
+					s.step.Add(int64(by))
+					if between {
+						s.boot()
+					}
+					s.scrapesOf(20, 100, 100*time.Millisecond)
+				})
+			})
+		}
+	}
 }

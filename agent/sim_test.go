@@ -219,7 +219,8 @@ func (s *simulation) scrapesOf(series, n int, apart time.Duration) {
 	}
 }
 
-// clock is what the machine says that the time is.
+// clock is what the machine says that the time is. It is for timestamps only: ages
+// and intervals are measured by the monotonic clock, which no step changes.
 func (s *simulation) clock() time.Time { return time.Now().Add(time.Duration(s.step.Load())) }
 
 // commit writes a scrape to the process that lives.
