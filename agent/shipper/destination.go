@@ -208,8 +208,9 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 		case <-ctx.Done():
 			return false, waited, ctx.Err()
 		case <-deadline.C:
-			if points > 0 {
-				return false, waited, nil
+			if points > 0 { // And what has come since, which did not wake.
+				full, _ = d.read(set)
+				return full, waited, nil
 			}
 			deadline.Reset(set.batchDeadline)
 		case <-d.wake:

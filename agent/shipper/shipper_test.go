@@ -66,6 +66,22 @@ func TestEverythingArrivesOnceAndInOrder(t *testing.T) {
 	until(t, "the log is let go", func() bool { return r.log.lowest() == r.log.End() })
 }
 
+// At the batch deadline all goes that the log has, the records that did not wake
+// anybody among it.
+func TestDeadlineTakesWhatIsThere(t *testing.T) {
+	in := newInbox(t, always(http.StatusNoContent))
+	r := newRig(t)
+	r.apply(fmt.Sprintf("- url: %s\n  queue_config: {batch_send_deadline: 700ms}\n", in.URL))
+	for i := range 5 {
+		r.commit(7, int64(i+1))
+		time.Sleep(20 * time.Millisecond) // The first wakes, the others come while the window waits.
+	}
+	in.wait(7, 5)
+	if n := in.letter(0).count; n != 35 {
+		t.Errorf("the first request has %d samples, want 35", n)
+	}
+}
+
 // The receiver is down while the process is killed, again and again; what is
 // sent again is exactly a request that had no answer.
 func TestRestarts(t *testing.T) {
