@@ -63,7 +63,6 @@ func TestTwoHundredPowerCuts(t *testing.T) {
 			s.mood(simMood(i % 3))
 			s.scrapesOf(20, 1+s.rnd.IntN(10), 100*time.Millisecond)
 			s.powerCut()
-			s.raise()
 		}
 		if s.lives != 201 {
 			s.t.Errorf("%d starts", s.lives)

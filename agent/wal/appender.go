@@ -72,7 +72,7 @@ func (a *appender) Commit() error {
 	case err != nil:
 		a.log.commitFailed(a.samples+a.histograms, err)
 	case a.samples+a.histograms > 0:
-		a.log.hold.committed(a.samples + 16*a.histograms)
+		a.log.hold.committed(a.samples, a.histograms)
 		a.log.opts.Follower.Committed(a.samples, a.histograms, a.exemplars, a.newest)
 	}
 	return err

@@ -32,15 +32,18 @@ func (e *episode) report(logger log.Logger, what string, err error) {
 	e.failing = err != nil
 }
 
-// generous is more than what a sample takes in the log, in bytes, but for one of
-// a new series with very many labels. A histogram counts as several.
-const generous = 128
+// More than what a point takes in the log, but for one of a new series with very
+// many labels, in bytes.
+const (
+	sampleBytes    = 128
+	histogramBytes = 2048
+)
 
 // committed notices when commits have begun a segment, so that space is found
 // for it at once. It costs a system call, but not for each commit: the segment
 // grows by a few hundredths meanwhile.
-func (h *hold) committed(points int) {
-	if h.unseen.Add(int64(points))*generous < int64(h.segmentSize)/16 {
+func (h *hold) committed(samples, histograms int) {
+	if h.unseen.Add(int64(samples)*sampleBytes+int64(histograms)*histogramBytes) < int64(h.segmentSize)/16 {
 		return
 	}
 	h.unseen.Store(0)

@@ -44,7 +44,7 @@ type hold struct {
 	// to be found for.
 	rolled      chan struct{}
 	next        atomic.Pointer[string] // path of the segment that tsdb/agent will begin
-	unseen      atomic.Int64           // points since it was looked for
+	unseen      atomic.Int64           // bytes, at most, since it was looked for
 	segmentSize int
 
 	mu   sync.Mutex

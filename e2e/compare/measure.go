@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -109,27 +108,16 @@ func start(ctx context.Context, s setting, c *contestant, dir string, fleet *loa
 }
 
 // profile takes as long as it says to write a CPU profile of an agent to a file.
-func profile(ctx context.Context, address string, length time.Duration, file string) (err error) {
+func profile(ctx context.Context, address string, length time.Duration, file string) error {
 	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", address, length.Seconds())
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	status, body, err := process.Get(ctx, url)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
+	if status != http.StatusOK {
+		return fmt.Errorf("%s: %d: %s", url, status, body)
 	}
-	defer func() { err = errors.Join(err, answer.Body.Close()) }()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, answer.Status)
-	}
-	to, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	_, err = io.Copy(to, answer.Body)
-	return err
+	return os.WriteFile(file, []byte(body), 0o600)
 }
 
 // used is the processor time of an agent and the samples that its targets have shown.
