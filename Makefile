@@ -41,7 +41,7 @@ demo: build ## Run it with a real Prometheus and node_exporter, show what arrive
 test: test-unit test-e2e ## All tests.
 
 test-unit: ## Tests of the packages, with the race detector.
-	go test -race -pgo=off ./...
+	go test -timeout 30m -race -pgo=off ./...
 
 # As root on Debian it installs what tests on a whole cluster and on the chain behind the central need; else those skip.
 test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,10 +27,24 @@ import (
 	"torchbearer/config"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		// Where the machine is slow, goroutines take longer to end than goleak waits.
+		err := goleak.Find()
+		for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); {
+			err = goleak.Find()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 // until polls ok, and fails the test with what when it does not come true.
 func until(t *testing.T, what string, ok func() bool) {
@@ -82,7 +97,7 @@ func options(t *testing.T, dir string) Options {
 		Registry:      prometheus.NewRegistry(),
 		ConfigFile:    filepath.Join(dir, "torchbearer.yaml"),
 		Config:        config.Options{RequiredLabels: []string{"clustername", "environment"}},
-		FlushDeadline: 2 * time.Second,
+		FlushDeadline: patience / 2,
 		WAL:           wal.Options{Dir: filepath.Join(dir, "data")},
 		Scraper:       scraper.Options{DiscoveryReloadInterval: 50 * time.Millisecond},
 	}
@@ -130,9 +145,31 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
+// memory is a folder of the test, in memory where there is such a place: nothing
+// is proved by waiting for a disk.
+func memory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "torchbearer-test-*") //nolint:usetesting // t.TempDir is on a disk.
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // job is the config of one job, scraping often.
 func job(name, address, more string) string {
 	return fmt.Sprintf("  - job_name: %s\n    scrape_interval: 100ms\n    scrape_timeout: 100ms\n    static_configs: [{targets: [%q]}]\n%s", name, address, more)
+}
+
+// slowJob is the config of one with so many targets at the URL that one of them
+// is scraped soon, and may take 30 s to answer.
+func slowJob(name, url string) string {
+	var targets []string
+	for i := range 60 {
+		targets = append(targets, fmt.Sprintf("{targets: [%q], labels: {n: '%d'}}", strings.TrimPrefix(url, "http://"), i))
+	}
+	return "  - job_name: " + name + "\n    scrape_interval: 30s\n    scrape_timeout: 30s\n    static_configs: [" + strings.Join(targets, ", ") + "]\n"
 }
 
 func configText(receiver, protocol string, jobs ...string) string {
@@ -152,23 +189,15 @@ func TestEverySampleArrivesOnceWithTheMandatoryLabels(t *testing.T) {
 			tg, rc := newTarget(t, "app{environment=\"dev\"} 1\n"), newReceiver(t)
 			a := start(t, t.TempDir(), configText(rc.URL, protocol, job("app", tg.Address(), "")), nil)
 			until(t, "five scrapes", func() bool { return tg.served.Load() >= 5 })
-			if err := a.Ready(); err != nil {
-				t.Errorf("not ready while scraping: %v", err)
-			}
+			until(t, "ready while scraping", func() bool { return a.Ready() == nil })
 			if err := a.stop(); err != nil {
 				t.Fatal(err)
 			}
 
-			got := rc.Values("scrapes_served", "app")
+			arrived := checkScrapes(t, rc, "app")
 			// The last scrape may have been answered but not read to its end.
-			served := int(tg.served.Load())
-			if len(got) < served-1 {
-				t.Errorf("%d of %d scrapes arrived", len(got), served)
-			}
-			for i, v := range got {
-				if v != float64(i+1) {
-					t.Fatalf("scrapes arrived as %v, want each once and in order", got)
-				}
+			if served := int(tg.served.Load()); arrived < served-1 {
+				t.Errorf("%d of %d scrapes arrived", arrived, served)
 			}
 			for _, ls := range rc.Series() {
 				if ls.Get("clustername") != "aks-1" || ls.Get("environment") != "prod" {
@@ -182,6 +211,31 @@ func TestEverySampleArrivesOnceWithTheMandatoryLabels(t *testing.T) {
 	}
 }
 
+// checkScrapes wants every scrape of the job to have arrived once and in order,
+// but for those that by their up were answered too late. It returns how many
+// there were of both.
+func checkScrapes(t *testing.T, rc *receiver, job string) int {
+	t.Helper()
+	last, late := 0, 0
+	for _, up := range rc.Values("up", job) {
+		if up == 0 {
+			late++
+		}
+	}
+	got := rc.Values("scrapes_served", job)
+	for _, v := range got {
+		if math.IsNaN(v) {
+			continue // The series is stale where a scrape was late.
+		}
+		late -= int(v) - last - 1
+		if int(v) <= last || late < 0 {
+			t.Fatalf("scrapes arrived as %v, want each once and in order; %v", got, rc.Values("up", job))
+		}
+		last = int(v)
+	}
+	return last + late
+}
+
 func texts(rc *receiver) []string {
 	var all []string
 	for _, ls := range rc.Series() {
@@ -193,10 +247,10 @@ func texts(rc *receiver) []string {
 
 func TestFirstScrapeStartsWithinASecond(t *testing.T) {
 	best := patience
-	for range 3 { // The machine may be busy with other tests.
+	for begun := time.Now(); time.Since(begun) < patience; { // The machine may be busy with other tests.
 		tg, rc := newTarget(t, ""), newReceiver(t)
 		begin := time.Now()
-		a := start(t, t.TempDir(), configText(rc.URL, v2, job("app", tg.Address(), "")), nil)
+		a := start(t, memory(t), configText(rc.URL, v2, job("app", tg.Address(), "")), nil)
 		until(t, "the first scrape", func() bool { return tg.served.Load() > 0 })
 		best = min(best, time.Since(begin))
 		if err := a.stop(); err != nil {
@@ -220,18 +274,16 @@ func TestStopEndsInTimeWithAHangingReceiverAndTarget(t *testing.T) {
 	}))
 	defer hanging.Close()
 	tg := newTarget(t, "")
-	text := configText(rc.URL, v1, job("app", tg.Address(), ""),
-		"  - job_name: hanging\n    scrape_interval: 20s\n    scrape_timeout: 20s\n    static_configs: [{targets: ["+strings.TrimPrefix(hanging.URL, "http://")+"]}]\n"+
-			"    relabel_configs: [{target_label: __scrape_interval__, replacement: 5s}, {target_label: __scrape_timeout__, replacement: 5s}]\n")
-	a := start(t, t.TempDir(), text, func(o *Options) { o.FlushDeadline = time.Second })
+	text := configText(rc.URL, v1, job("app", tg.Address(), ""), slowJob("hanging", hanging.URL))
+	a := start(t, t.TempDir(), text, func(o *Options) { o.FlushDeadline = 3 * time.Second })
 	until(t, "the hanging target is asked", func() bool { return len(asked) > 0 && tg.served.Load() > 2 })
 
 	begin := time.Now()
 	if err := a.stop(); err != nil {
 		t.Errorf("Run ended with %v", err)
 	}
-	if took := time.Since(begin); took > 4*time.Second { // The target and the receiver would take 20 s and more.
-		t.Errorf("the stop took %s with a flush deadline of 1s", took)
+	if took := time.Since(begin); took > 12*time.Second { // The target and the receiver would take 30 s.
+		t.Errorf("the stop took %s with a flush deadline of 3s", took)
 	}
 	hanging.CloseClientConnections()
 	release()

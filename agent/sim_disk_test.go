@@ -41,7 +41,7 @@ func look(dir string) (simDisk, error) {
 // copyDirectory copies a data directory, links as links, until nothing changes
 // while it does: what it copies is that of one instant.
 func copyDirectory(from, to string) error {
-	for range 100 {
+	for range 1000 {
 		before, err := look(from)
 		if err == nil {
 			err = copyOnce(from, to)

@@ -108,18 +108,6 @@ func simulate(t *testing.T, seed uint64, script func(*simulation)) {
 	})
 }
 
-// memory is a folder of the test, in memory where there is such a place: nothing
-// is proved by waiting for a disk.
-func memory(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "torchbearer-sim-*") //nolint:usetesting // t.TempDir is on a disk.
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // play does what the seed says.
 func (s *simulation) play() {
 	s.config.two = s.rnd.IntN(2) == 0

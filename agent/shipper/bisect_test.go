@@ -322,6 +322,7 @@ func TestABareRefusalOfATinyRequestIsNotFollowedByABurst(t *testing.T) {
 		set := settingsFor(t, in.URL, true)
 		done := make(chan error, 1)
 		go func() { done <- s.deliver(t.Context(), set, makePoints(6, 1)) }()
+		eventually(t, func() bool { return in.requests() > 0 })
 		select {
 		case <-done:
 			t.Errorf("%d: the request was given up", status)

@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -57,7 +59,10 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-const good = "HTTP/1.1 204 No Content\r\n\r\n"
+const (
+	good   = "HTTP/1.1 204 No Content\r\n\r\n"
+	broken = "connection reset|broken pipe|EOF|closed network connection"
+)
 
 // TestWaysOfFailing lets a receiver fail in each way, and be well after that.
 func TestWaysOfFailing(t *testing.T) {
@@ -66,20 +71,22 @@ func TestWaysOfFailing(t *testing.T) {
 		serve  func(c net.Conn)
 		status int
 		says   string
+		hasty  bool // the client does not wait for long
 	}{
 		"hangs": {
 			serve: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 			says:  "no answer within 300ms",
+			hasty: true,
 		},
-		"resets before the request": {serve: reset, says: "connection reset|EOF|closed network connection"},
+		"resets before the request": {serve: reset, says: broken},
 		"resets within the request": {serve: func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 20))
 			reset(c)
-		}, says: "connection reset|EOF|closed network connection"},
+		}, says: broken},
 		"resets after the request": {serve: func(c net.Conn) {
 			readRequest(c)
 			reset(c)
-		}, says: "connection reset|EOF|closed network connection"},
+		}, says: broken},
 		"closes after the request": {serve: readRequest, says: "EOF"},
 		"half a header": {serve: func(c net.Conn) {
 			readRequest(c)
@@ -115,7 +122,7 @@ func TestWaysOfFailing(t *testing.T) {
 					return
 				}
 			}
-		}, says: "server response headers exceeded|no answer within"},
+		}, says: "server response headers exceeded"},
 		"endless refusal": {serve: func(c net.Conn) {
 			readRequest(c)
 			fmt.Fprint(c, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
@@ -138,7 +145,9 @@ func TestWaysOfFailing(t *testing.T) {
 			})
 			s, registry := quick(t)
 			set := settingsFor(t, address, false)
-			set.client.timeout = 300 * time.Millisecond
+			if c.hasty {
+				set.client.timeout = 300 * time.Millisecond
+			}
 			if err := s.deliver(t.Context(), set, makePoints(3, 1)); err != nil {
 				t.Fatal(err)
 			}
@@ -153,8 +162,12 @@ func TestWaysOfFailing(t *testing.T) {
 			if state.LastSuccess.IsZero() || !state.FailingSince.IsZero() || state.InFlight != 0 {
 				t.Errorf("after a success the state is %+v", state)
 			}
-			if got := value(t, registry, "prometheus_remote_storage_samples_retried_total"); got != 6 {
-				t.Errorf("%v samples counted as retried, want 6", got)
+			want := 6.0
+			if c.hasty { // More when the good answer comes late, too.
+				want = max(want, value(t, registry, "prometheus_remote_storage_samples_total")-3)
+			}
+			if got := value(t, registry, "prometheus_remote_storage_samples_retried_total"); got != want {
+				t.Errorf("%v samples counted as retried, want %v", got, want)
 			}
 			if got := value(t, registry, "prometheus_remote_storage_samples_failed_total"); got != 0 {
 				t.Errorf("%v samples counted as failed", got)
@@ -166,33 +179,48 @@ func TestWaysOfFailing(t *testing.T) {
 // A success whose body does not end is a success: the body is not read for long.
 func TestEndlessAndSlowBodies(t *testing.T) {
 	t.Parallel()
-	endless := rawServer(t, func(_ int, c net.Conn) {
-		readRequest(c)
-		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
-		for {
-			if _, err := fmt.Fprint(c, strings.Repeat("OK ", 1000)); err != nil {
-				return
+	for name, serve := range map[string]func(c net.Conn){
+		"endless": func(c net.Conn) {
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+			for {
+				if _, err := fmt.Fprint(c, strings.Repeat("OK ", 1000)); err != nil {
+					return
+				}
 			}
-		}
-	})
-	slow := rawServer(t, func(_ int, c net.Conn) {
-		readRequest(c)
-		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-		for {
-			if _, err := fmt.Fprint(c, "."); err != nil {
-				return
+		},
+		"slow": func(c net.Conn) {
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+			for {
+				if _, err := fmt.Fprint(c, "."); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
 			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	for _, address := range []string{endless, slow} {
-		rw := route(t, address)
-		rw.RemoteTimeout = model.Duration(200 * time.Millisecond)
-		begun := time.Now()
-		a := clientFor(t, rw).post(t.Context(), false, nil, 0)
-		if a.verdict != stored || time.Since(begun) > 2*time.Second {
-			t.Errorf("got %+v after %v", a, time.Since(begun))
-		}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				rw := route(t, "http://receiver.invalid/")
+				rw.RemoteTimeout = model.Duration(200 * time.Millisecond)
+				c := clientFor(t, rw)
+				var serving sync.WaitGroup
+				defer serving.Wait()
+				c.http.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+					near, far := net.Pipe()
+					serving.Go(func() {
+						defer far.Close()
+						readRequest(far)
+						serve(far)
+					})
+					return near, nil
+				}}
+				begun := time.Now()
+				if a := c.post(t.Context(), false, nil, 0); a.verdict != stored || time.Since(begun) > 200*time.Millisecond {
+					t.Errorf("got %+v after %v", a, time.Since(begun))
+				}
+			})
+		})
 	}
 }
 
@@ -224,9 +252,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 
 func TestReceiverThatIsGoneAndComesBack(t *testing.T) {
 	t.Parallel()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	// Nobody else has this address, so nobody takes the port meanwhile.
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.1.4:0")
 	if err != nil {
-		t.Fatal(err)
+		t.Skipf("no such loopback address here: %v", err)
 	}
 	address := l.Addr().String()
 	l.Close()
@@ -249,9 +278,9 @@ func TestReceiverThatIsGoneAndComesBack(t *testing.T) {
 
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it did not come to pass within 5 s")
+			t.Fatal("it did not come to pass within a minute")
 		}
 	}
 }
@@ -293,7 +322,7 @@ func TestRoundRobinDNS(t *testing.T) {
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			at[i].Add(1)
 			w.WriteHeader(http.StatusNoContent)
-		}), ReadHeaderTimeout: time.Second}
+		}), ReadHeaderTimeout: time.Minute}
 		go server.Serve(l)
 		t.Cleanup(func() { server.Close() })
 	}

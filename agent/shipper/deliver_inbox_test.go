@@ -42,6 +42,7 @@ type inbox struct {
 type letter struct {
 	at      time.Time
 	header  http.Header
+	path    string
 	v2      bool
 	bytes   int
 	series  []string
@@ -79,7 +80,7 @@ func (in *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	l := &letter{at: time.Now(), header: r.Header, bytes: len(body), samples: map[string][]int64{}}
+	l := &letter{at: time.Now(), header: r.Header, path: r.URL.Path, bytes: len(body), samples: map[string][]int64{}}
 	l.v2 = strings.Contains(r.Header.Get("Content-Type"), "write.v2")
 	plain, err := snappy.Decode(nil, body)
 	if err != nil {
@@ -162,6 +163,18 @@ func (in *inbox) requests() int {
 	return len(in.letters)
 }
 
+// quiet waits until nothing has come for a while: a request of a sender that was
+// stopped meanwhile may still be on its way.
+func (in *inbox) quiet() {
+	n, since := in.requests(), time.Now()
+	for time.Since(since) < 300*time.Millisecond {
+		time.Sleep(10 * time.Millisecond)
+		if now := in.requests(); now != n {
+			n, since = now, time.Now()
+		}
+	}
+}
+
 func (in *inbox) letter(n int) *letter {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -205,7 +218,7 @@ func route(t *testing.T, address string) *promconfig.RemoteWriteConfig {
 		t.Fatal(err)
 	}
 	return &promconfig.RemoteWriteConfig{
-		URL: &promcfg.URL{URL: u}, RemoteTimeout: model.Duration(5 * time.Second), HTTPClientConfig: promcfg.DefaultHTTPClientConfig,
+		URL: &promcfg.URL{URL: u}, RemoteTimeout: model.Duration(time.Minute), HTTPClientConfig: promcfg.DefaultHTTPClientConfig,
 	}
 }
 

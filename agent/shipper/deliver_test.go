@@ -4,8 +4,11 @@ package shipper
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,34 +73,48 @@ func TestNewSettingsAreUsedForTheNextAttempt(t *testing.T) {
 	}
 }
 
+// inMemory is a way to a receiver that has no network.
+type inMemory struct{ http.Handler }
+
+func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, r)
+	resp := w.Result()
+	resp.Request = r
+	return resp, nil
+}
+
 func TestSamplesOverTheAgeLimitAreDroppedBeforeEachAttempt(t *testing.T) {
 	t.Parallel()
-	now := time.Now().UnixMilli()
-	in := newInbox(t, func(n int, _ *letter) reply {
-		if n == 0 {
-			time.Sleep(150 * time.Millisecond)
-			return reply{status: 503}
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now().UnixMilli()
+		in := &inbox{t: t, held: map[string][]int64{}, reply: func(n int, _ *letter) reply {
+			if n == 0 {
+				time.Sleep(150 * time.Millisecond)
+				return reply{status: 503}
+			}
+			return reply{status: 204}
+		}}
+		points := makePoints(3, 1)
+		points[0].t, points[1].t, points[2].t = now-time.Hour.Milliseconds(), now-59_900, now
+		s, registry := quick(t)
+		set := settingsFor(t, "http://receiver.invalid/", false)
+		set.client.http.Transport = inMemory{in}
+		set.sampleAgeLimit = time.Minute
+		if err := s.deliver(t.Context(), set, points); err != nil {
+			t.Fatal(err)
 		}
-		return reply{status: 204}
+		if first, second := in.letter(0).count, in.letter(1).count; first != 2 || second != 1 {
+			t.Errorf("%d and %d samples were sent, want 2 and 1", first, second)
+		}
+		if got := value(t, registry, "prometheus_remote_storage_samples_dropped_total", "reason", "too_old"); got != 2 {
+			t.Errorf("%v counted as dropped", got)
+		}
+		old := makePoints(3, 1)
+		if err := s.deliver(t.Context(), set, old); err != nil || in.requests() != 2 {
+			t.Errorf("only old samples: %v, %d requests", err, in.requests())
+		}
 	})
-	points := makePoints(3, 1)
-	points[0].t, points[1].t, points[2].t = now-time.Hour.Milliseconds(), now-59_900, now
-	s, registry := quick(t)
-	set := settingsFor(t, in.URL, false)
-	set.sampleAgeLimit = time.Minute
-	if err := s.deliver(t.Context(), set, points); err != nil {
-		t.Fatal(err)
-	}
-	if first, second := in.letter(0).count, in.letter(1).count; first != 2 || second != 1 {
-		t.Errorf("%d and %d samples were sent, want 2 and 1", first, second)
-	}
-	if got := value(t, registry, "prometheus_remote_storage_samples_dropped_total", "reason", "too_old"); got != 2 {
-		t.Errorf("%v counted as dropped", got)
-	}
-	old := makePoints(3, 1)
-	if err := s.deliver(t.Context(), set, old); err != nil || in.requests() != 2 {
-		t.Errorf("only old samples: %v, %d requests", err, in.requests())
-	}
 }
 
 func TestFallingBackToRemoteWriteOne(t *testing.T) {

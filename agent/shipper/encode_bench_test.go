@@ -4,6 +4,7 @@ package shipper
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"unique"
 
@@ -119,7 +120,11 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 	for _, v2 := range []bool{false, true} {
 		e := newEncoder(v2, encodeOptions{added: addedForBenchmark()})
 		wire := e.encode(nil, points)
-		if n := testing.AllocsPerRun(5, func() { wire = e.encode(wire[:0], points) }); n > 0 {
+		n := math.Inf(1)
+		for range 3 { // What ends meanwhile of earlier tests allocates, too, but not each time.
+			n = min(n, testing.AllocsPerRun(5, func() { wire = e.encode(wire[:0], points) }))
+		}
+		if n > 0 {
 			t.Errorf("2.0 %v: %v allocations", v2, n)
 		}
 	}

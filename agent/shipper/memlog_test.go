@@ -227,7 +227,7 @@ func (r *rig) open() {
 	r.reg = prometheus.NewPedanticRegistry()
 	r.Shipper = New(Options{
 		Dir: r.dir, Logger: log.NewNopLogger(), Registry: r.reg, Log: r.log,
-		FlushDeadline: 5 * time.Second, Retention: time.Hour,
+		FlushDeadline: time.Minute, Retention: time.Hour,
 	})
 }
 
@@ -289,7 +289,7 @@ func parseWith(tb testing.TB, external, remoteWrite string) *config.Config {
 // until polls for something that must come soon.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !done() {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain: %s", what)

@@ -107,7 +107,12 @@ func TestTheLeaseBringsAndTakesJobs(t *testing.T) {
 	}
 	tg.hold(false, false)
 	next(without)
-	if job := tg.Status().Jobs[1]; job.Scraped || !strings.HasSuffix(job.Reason, "no route to host") {
+	job := tg.Status().Jobs[1]
+	for deadline := time.Now().Add(patience); !strings.HasSuffix(job.Reason, "no route to host") && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // The API server is asked meanwhile.
+		job = tg.Status().Jobs[1]
+	}
+	if job.Scraped || !strings.HasSuffix(job.Reason, "no route to host") {
 		t.Errorf("the job that was lost is told as %+v", job)
 	}
 }

@@ -146,6 +146,8 @@ func TestOneHoldsTheLease(t *testing.T) {
 		if now := f.another("", 0); now != first {
 			t.Errorf("the lease went from %s to %s without need", first.lock.identity, now.lock.identity)
 		}
+		f.api.mu.Lock()
+		defer f.api.mu.Unlock()
 		if n, most := f.api.writes, 10*60/3+2; n > most {
 			t.Errorf("%d writes in 10 minutes, want at most %d: those of the holder, one in %s", n, most, leaseDuration/4)
 		}

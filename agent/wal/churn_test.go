@@ -96,11 +96,7 @@ func TestADayOfChurnCostsWhatItsFirstHoursDo(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	const series, warm, day, window = 500, 2 * 60, 24 * 60, 15
-	dir := t.TempDir()
-	if memory, err := os.MkdirTemp("/dev/shm", "torchbearer-churn-*"); err == nil { //nolint:usetesting // Nothing is proved by waiting for a disk.
-		dir = memory
-		t.Cleanup(func() { _ = os.RemoveAll(memory) })
-	}
+	dir := memoryDir(t)
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := open(t, filepath.Join(dir, "data"), &follower{})
 		defer closeLog(t, l)

@@ -5,6 +5,7 @@ package wal
 import (
 	"context"
 	"math"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -52,6 +53,18 @@ func open(t *testing.T, dir string, f Follower, change ...func(*Options)) (*Log,
 		t.Fatal(err)
 	}
 	return l, reg
+}
+
+// memoryDir is a directory in memory, if there is such, for what waits for the
+// disk often and proves nothing by that.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "torchbearer-wal-*") //nolint:usetesting // That is on the disk.
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func closeLog(t *testing.T, l *Log) {
@@ -144,7 +157,7 @@ func equal(t *testing.T, want, got any) {
 // eventually waits until what is wanted has become true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s never came true", what)
 		}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -61,18 +60,24 @@ func TestAdoptingMayFailAnywhere(t *testing.T) {
 	for failAt := 1; ; failAt++ {
 		dir := t.TempDir()
 		l, _ := open(t, dir, &follower{}, busy)
-		for at := int64(1); at <= 30; at++ {
+		at := int64(0)
+		eventually(t, "truncated", func() bool {
+			at++
 			mustWrite(t, l, at, 0, 100)
-			time.Sleep(2 * time.Millisecond)
-		}
-		// As a killed process leaves it: with files that are not held.
-		hold, err := filepath.Glob(filepath.Join(dir, holdFolder, "*", "0*"))
-		if err != nil || len(hold) < 2 {
-			t.Fatal(hold, err)
-		}
+			l.hold.mu.Lock()
+			defer l.hold.mu.Unlock()
+			return at >= 30 && l.hold.first > 0
+		})
 		closeLog(t, l)
-		if err := os.Remove(hold[len(hold)-1]); err != nil {
-			t.Fatal(err)
+		// As a killed process leaves it: with files that are not held.
+		inLog, err := filepath.Glob(filepath.Join(dir, logFolder, "0*"))
+		if err != nil || len(inLog) < 2 {
+			t.Fatal(inLog, err)
+		}
+		for _, path := range inLog {
+			if err := os.Remove(filepath.Join(dir, holdFolder, "00000001", filepath.Base(path))); err != nil {
+				t.Fatal(err)
+			}
 		}
 
 		l, _ = unopened(t, dir, &follower{})
@@ -90,7 +95,7 @@ func TestAdoptingMayFailAnywhere(t *testing.T) {
 			t.Fatal(failed)
 		}
 		l, _ = open(t, dir, &follower{})
-		equal(t, wanted(1, 30, 100), samples(t, l, logged.Position{}))
+		equal(t, wanted(1, at, 100), samples(t, l, logged.Position{}))
 		closeLog(t, l)
 		if failed == nil && links < failAt {
 			if failAt < 3 {

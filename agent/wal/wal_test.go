@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/promslog"
@@ -22,7 +23,23 @@ import (
 
 func TestMain(m *testing.M) {
 	// The library leaves a checkpoint open that the disk had no space for.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/prometheus/prometheus/tsdb/wlog.(*WL).run"))
+	ignored := goleak.IgnoreTopFunction("github.com/prometheus/prometheus/tsdb/wlog.(*WL).run")
+	goleak.VerifyTestMain(patient{m, ignored}, ignored)
+}
+
+// patient gives goroutines that are ending more time than goleak does.
+type patient struct {
+	*testing.M
+
+	ignored goleak.Option
+}
+
+func (p patient) Run() int {
+	code := p.M.Run()
+	for deadline := time.Now().Add(20 * time.Second); code == 0 && time.Now().Before(deadline) && goleak.Find(p.ignored) != nil; {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return code
 }
 
 func appendSamples(t *testing.T, app storage.AppenderV2, timestamps ...int64) {

@@ -3,10 +3,12 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +33,7 @@ func TestHugeHeaders(t *testing.T) {
 func TestEndlessHeadersAreCutOff(t *testing.T) {
 	r := run(t, newOptions(t), nil)
 	conn := dial(t, r.address(0))
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	sent, err := io.Copy(conn, io.MultiReader(strings.NewReader("GET / HTTP/1.1\r\nX: "), neverEnding('x')))
 	if err == nil || sent > 64<<20 {
 		t.Errorf("%d bytes were taken, error %v", sent, err)
@@ -42,18 +44,16 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 	r := run(t, newOptions(t), func(l *limits) { l.readHeader = 100 * time.Millisecond })
 	conn := dial(t, r.address(0))
 	_, _ = io.WriteString(conn, "GET /-/healthy HTTP/1.1\r\nHost: a\r\nX-Slow: ")
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	began := time.Now()
+	_ = conn.SetReadDeadline(time.Now().Add(patience)) // The limit of the whole request is longer.
 	rest, err := io.ReadAll(conn)
-	if err != nil || strings.Contains(string(rest), " 200 ") {
+	if errors.Is(err, os.ErrDeadlineExceeded) || strings.Contains(string(rest), " 200 ") {
 		t.Errorf("%q, %v", rest, err)
 	}
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("cut off after %s", d)
-	}
-	if code, _ := get(t, r.base+"/-/healthy"); code != 200 {
-		t.Errorf("the next client gets %d", code)
-	}
+	// On a slow machine its own headers may be too slow, too.
+	eventually(t, "the next client is served", func() bool {
+		resp, err := http.Get(r.base + "/-/healthy")
+		return err == nil && text(t, resp) != "" && resp.StatusCode == http.StatusOK
+	})
 }
 
 func TestHugeBodies(t *testing.T) {
@@ -73,7 +73,7 @@ func TestHugeBodies(t *testing.T) {
 	// A body that does not say how long it is goes unread: the connection is closed instead.
 	conn = dial(t, r.address(0))
 	_, _ = io.WriteString(conn, "POST /-/reload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\n")
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if sent, err := io.Copy(conn, neverEnding('x')); err == nil || sent > 64<<20 {
 		t.Errorf("chunked: %d bytes were taken, error %v", sent, err)
 	}

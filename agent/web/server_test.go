@@ -65,7 +65,7 @@ func (r *running) end(t *testing.T) {
 		if ok && err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("Run does not end")
 		return
 	}
@@ -175,7 +175,7 @@ func TestShutdownWaitsForARequest(t *testing.T) {
 	agent, arrived, release := blockedReload()
 	opts := newOptions(t)
 	opts.Agent = agent
-	r := run(t, opts, func(l *limits) { l.grace = 10 * time.Second })
+	r := run(t, opts, func(l *limits) { l.grace = patience })
 	code := post(r.base + "/-/reload")
 	<-arrived
 	r.cancel()
@@ -196,14 +196,10 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	agent, arrived, _ := blockedReload()
 	opts := newOptions(t)
 	opts.Agent = agent
-	r := run(t, opts, func(l *limits) { l.grace = 50 * time.Millisecond })
+	r := run(t, opts, func(l *limits) { l.grace = 2 * time.Second }) // Also the time that the handler has to return.
 	code := post(r.base + "/-/reload")
 	<-arrived
-	began := time.Now()
-	r.end(t)
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("took %s", d)
-	}
+	r.end(t) // Which does not wait for ever, as the handler would.
 	if c := <-code; c == 200 {
 		t.Error("a reload that was broken off answered 200")
 	}
@@ -278,11 +274,12 @@ func TestReloadOutlivesItsClient(t *testing.T) {
 func TestReloadLongerThanTheTimeLimits(t *testing.T) {
 	agent, arrived, release := blockedReload()
 	opts := newOptions(t)
-	opts.Agent, opts.ReadTimeout = agent, 50*time.Millisecond
-	r := run(t, opts, func(l *limits) { l.write = 100 * time.Millisecond })
+	// Both are long enough for a request, and an answer, of a slow machine.
+	opts.Agent, opts.ReadTimeout = agent, 2*time.Second
+	r := run(t, opts, func(l *limits) { l.write = 2 * time.Second })
 	code := post(r.base + "/-/reload")
 	<-arrived
-	time.AfterFunc(300*time.Millisecond, func() { close(release) })
+	time.AfterFunc(3*time.Second, func() { close(release) })
 	if c := <-code; c != 200 {
 		t.Errorf("code %d", c)
 	}
@@ -290,6 +287,6 @@ func TestReloadLongerThanTheTimeLimits(t *testing.T) {
 
 // status reads the status line that a raw connection gets, or why it gets none.
 func status(conn net.Conn) (string, error) {
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	return bufio.NewReader(conn).ReadString('\n')
 }

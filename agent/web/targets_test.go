@@ -108,7 +108,7 @@ func scrapeForReal(t *testing.T) (manager *scrape.Manager, address string) {
 	return manager, address
 }
 
-// steady puts fixed values where each run has its own, after a look at whether those make sense.
+// steady puts fixed values where each run has its own, where those make sense.
 func steady(t *testing.T, body, port string) any {
 	t.Helper()
 	var got any
@@ -119,13 +119,12 @@ func steady(t *testing.T, body, port string) any {
 	for _, a := range active {
 		target := a.(map[string]any)
 		at, err := time.Parse(time.RFC3339Nano, target["lastScrape"].(string))
-		if err != nil || time.Since(at) > time.Minute {
-			t.Errorf("lastScrape %v, %v", target["lastScrape"], err)
+		if err == nil && time.Since(at) <= time.Minute {
+			target["lastScrape"] = "2026-01-02T03:04:05.678Z"
 		}
-		if d := target["lastScrapeDuration"].(float64); d <= 0 || d > 1 {
-			t.Errorf("lastScrapeDuration %v", d)
+		if d := target["lastScrapeDuration"].(float64); d > 0 && d <= 1 {
+			target["lastScrapeDuration"] = 0.001
 		}
-		target["lastScrape"], target["lastScrapeDuration"] = "2026-01-02T03:04:05.678Z", 0.001
 	}
 	return got
 }
@@ -147,10 +146,15 @@ func TestTargetsGolden(t *testing.T) {
 		if err := json.Unmarshal(raw, &want); err != nil {
 			t.Fatalf("%s: %v", golden, err)
 		}
-		got := steady(t, text(t, ask(h, http.MethodGet, "/api/v1/targets"+query)), port)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s is not %s (-want +got):\n%s", query, golden, diff)
+		var diff string
+		// A scrape that a slow machine let time out makes another answer, until the next.
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+			got := steady(t, text(t, ask(h, http.MethodGet, "/api/v1/targets"+query)), port)
+			if diff = cmp.Diff(want, got); diff == "" {
+				return
+			}
 		}
+		t.Errorf("%s is not %s (-want +got):\n%s", query, golden, diff)
 	}
 	f("", "targets_all.json")
 	f("?state=any", "targets_all.json")
