@@ -45,7 +45,7 @@ func (a *agent) metric(ctx context.Context, name string) (float64, error) {
 // wantMetric waits until a metric has this value.
 func (a *agent) wantMetric(t *testing.T, name string, want float64) {
 	t.Helper()
-	a.until(t, 30*time.Second, "the metric has its value", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "the metric has its value", func(ctx context.Context) error {
 		got, err := a.metric(ctx, name)
 		if err == nil && math.Abs(got-want) > 1e-9 {
 			err = fmt.Errorf("%s is %v, want %v", name, got, want)
@@ -116,7 +116,7 @@ func wantArrives(t *testing.T, a *agent, dest *receiver.Receiver, pairs ...strin
 func wantQuery(t *testing.T, a *agent, central, expression string, want float64) map[string]string {
 	t.Helper()
 	var labels map[string]string
-	a.until(t, 20*time.Second, expression, func(ctx context.Context) (err error) {
+	a.until(t, 60*time.Second, expression, func(ctx context.Context) (err error) {
 		labels, err = oneResult(ctx, central, expression, want)
 		return err
 	})

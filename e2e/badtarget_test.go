@@ -101,7 +101,7 @@ func (u *undisturbed) finish(t *testing.T, maxBytes int) {
 	t.Logf("the agent took %d MiB", peak>>20)
 	pause(t, u.agent, u.fleet, time.Second)
 	stop(t, u.agent)
-	wantExactly(t, u.fleet, u.options, u.dest)
+	wantExactly(t, u.fleet, u.options, u.dest, time.Second)
 	wantMandatory(t, u.dest)
 }
 
@@ -190,7 +190,7 @@ func TestBadSamples(t *testing.T) {
 	wantArrives(t, u.agent, u.dest, "__name__", "good", "job", "twice")
 	wantArrives(t, u.agent, u.dest, "__name__", "good", "job", "future")
 	wantUp(t, u.agent, u.dest, "twice", "future")
-	u.until(t, 30*time.Second, "they are counted", func(ctx context.Context) error {
+	u.until(t, 60*time.Second, "they are counted", func(ctx context.Context) error {
 		for _, name := range []string{
 			"prometheus_target_scrapes_sample_out_of_bounds_total",
 			"prometheus_target_scrapes_sample_duplicate_timestamp_total",

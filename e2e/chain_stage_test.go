@@ -236,7 +236,7 @@ func (c *chain) startCentral(t *testing.T, env string, s *central, dir string) {
 
 func (c *chain) wait(t *testing.T, p *process.Process, what string, check func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if err := p.Until(ctx, func() error { return check(ctx) }); err != nil {
 		t.Fatalf("%s: %v", what, err)

@@ -66,7 +66,7 @@ func wantApart(t *testing.T, c *chain) {
 		c.central[env].wantNothing(t, `count by (clustername) ({__name__=~".+",clustername!~"`+map[string]string{
 			prod: "Prod01|central-prod", nonprod: "Test01|central-nonprod",
 		}[env]+`"})`)
-		until(t, 30*time.Second, "the database of "+env+" has its clusters and no other", func(ctx context.Context) error {
+		until(t, 60*time.Second, "the database of "+env+" has its clusters and no other", func(ctx context.Context) error {
 			environments, err := c.tagValues(ctx, env, "environment")
 			if err != nil {
 				return err
@@ -215,12 +215,12 @@ func TestChainBacklog(t *testing.T) {
 	s := c.central[prod]
 	s.wantValue(t, `count(app)`, 2)
 
-	if _, err := s.Stop(20 * time.Second); err != nil {
+	if _, err := s.Stop(60 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	until(t, 10*time.Second, "some samples wait", func(context.Context) error {
-		if time.Since(begin) < 5*time.Second {
+	until(t, 30*time.Second, "some samples wait", func(context.Context) error {
+		if time.Since(begin) < 8*time.Second {
 			return errNotYet
 		}
 		return nil
@@ -236,7 +236,7 @@ func TestChainBacklog(t *testing.T) {
 		}
 		return len(series[0].Values), nil
 	}
-	s.wantValue(t, fmt.Sprintf(`count(count_over_time(app[5s] @ %d) >= 3)`, end.Unix()), 2)
+	s.wantValue(t, fmt.Sprintf(`count(count_over_time(app[8s] @ %d) >= 3)`, end.Unix()), 2)
 	until(t, 60*time.Second, "InfluxDB has later samples of both, and those of the gap of one", func(ctx context.Context) error {
 		series, err := c.influxQL(ctx, prod, fmt.Sprintf(`SELECT count(value) FROM app WHERE time > %d GROUP BY clustername`,
 			end.Add(2*time.Second).UnixNano()))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,7 +95,7 @@ func measure(t *testing.T, nodes int) bill {
 	a.flags = []string{"--lease.duration=60s"} // So that the number of renewals is no matter of chance.
 	a.start(t)
 	a.ready(t)
-	until(t, 20*time.Second, "all jobs arrive", func(context.Context) error {
+	until(t, 60*time.Second, "all jobs arrive", func(context.Context) error {
 		pods := len(a.dest.Match("__name__", "pod_value", "os", "linux"))
 		return atLeast("series", pods+len(a.dest.Match("__name__", "cluster_static")), podsOfNode+1)
 	})
@@ -111,7 +110,10 @@ func measure(t *testing.T, nodes int) bill {
 		t.Fatal(err)
 	}
 	for _, r := range requests {
-		b.requests++
+		// How often the lease is renewed is a matter of how long it took.
+		if r.Resource != "leases" || r.Verb == "watch" {
+			b.requests++
+		}
 		if r.Verb == "watch" {
 			b.watches[r.Resource]++
 		}
@@ -165,17 +167,19 @@ func touch(t *testing.T, c *kube.ControlPlane, nodes int) {
 // memory is what the agent has of it after it has cleared up: the least of some looks.
 func memory(t *testing.T, a *nodeAgent) (resident, anonymous int) {
 	t.Helper()
-	var all [][2]int
-	for range 5 {
+	for i := range 10 {
 		if err := process.Answers(t.Context(), a.url+"/debug/pprof/heap?gc=1"); err != nil {
 			t.Fatal(err)
 		}
 		text := readFile(t, fmt.Sprintf("/proc/%d/smaps_rollup", a.Pid()))
-		all = append(all, [2]int{kibibytes(t, text, "Rss:"), kibibytes(t, text, "Anonymous:")})
+		nowResident, nowAnonymous := kibibytes(t, text, "Rss:")<<10, kibibytes(t, text, "Anonymous:")<<10
+		if i == 0 {
+			resident, anonymous = nowResident, nowAnonymous
+		}
+		resident, anonymous = min(resident, nowResident), min(anonymous, nowAnonymous)
 		time.Sleep(300 * time.Millisecond) //nolint:forbidigo // The runtime gives memory back in the meantime.
 	}
-	slices.SortFunc(all, func(a, b [2]int) int { return a[0] - b[0] })
-	return all[0][0] << 10, all[0][1] << 10
+	return resident, anonymous
 }
 
 func kibibytes(t *testing.T, text, field string) int {

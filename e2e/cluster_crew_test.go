@@ -107,7 +107,7 @@ func (r *crew) scrapes(i int) int {
 func (r *crew) wantGrowth(t *testing.T, i, more int) {
 	t.Helper()
 	before := r.scrapes(i)
-	until(t, 20*time.Second, "it goes on scraping", func(context.Context) error {
+	until(t, 60*time.Second, "it goes on scraping", func(context.Context) error {
 		return atLeast("cluster-scoped scrapes", r.scrapes(i)-before, more)
 	})
 }
@@ -116,7 +116,7 @@ func (r *crew) wantGrowth(t *testing.T, i, more int) {
 func (r *crew) wantFollower(t *testing.T, i int) {
 	t.Helper()
 	a := r.agents[i]
-	a.until(t, 40*time.Second, "the former holder knows the new one", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "the former holder knows the new one", func(ctx context.Context) error {
 		s, err := a.scopes(ctx)
 		if err == nil && (s.Lease == nil || s.Lease.Held || !strings.Contains(s.Lease.Holder, r.agents[r.current()].node)) {
 			err = fmt.Errorf("it says %+v", s.Lease)

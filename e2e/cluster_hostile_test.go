@@ -18,6 +18,7 @@ import (
 	core "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 
 	kube "torchbearer/e2e/cluster"
 )
@@ -84,7 +85,7 @@ func TestHostilePods(t *testing.T) {
 
 	wantArrived := func(since time.Time) {
 		t.Helper()
-		until(t, 40*time.Second, "the good pods arrive", func(context.Context) error {
+		until(t, 90*time.Second, "the good pods arrive", func(context.Context) error {
 			for _, name := range good {
 				series := a.dest.Match("__name__", "good_value", "pod", name, "job", "kubernetes-pods")
 				if len(series) != 1 || series[0].Points[len(series[0].Points)-1].Time < since.UnixMilli() {
@@ -175,12 +176,13 @@ func TestLeaseByHand(t *testing.T) {
 	a.flags = []string{"--lease.duration=4s"}
 	a.start(t)
 	a.ready(t)
+	wantArrives(t, a.agent, a.dest, "__name__", "pod_value")
 	begin := time.Now()
 	leases := c.Client().CoordinationV1().Leases(monitoring)
 	wantHeld := func() {
 		t.Helper()
 		since := time.Now()
-		a.until(t, 40*time.Second, "the agent holds the lease and scrapes", func(ctx context.Context) error {
+		a.until(t, 90*time.Second, "the agent holds the lease and scrapes", func(ctx context.Context) error {
 			lease, err := leases.Get(ctx, leaseName, meta.GetOptions{})
 			if err != nil {
 				return err
@@ -200,12 +202,16 @@ func TestLeaseByHand(t *testing.T) {
 	wantHeld()
 	for what, edit := range leaseEdits() {
 		t.Run(what, func(t *testing.T) {
-			lease, err := leases.Get(t.Context(), leaseName, meta.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			edit(lease)
-			_, err = leases.Update(t.Context(), lease, meta.UpdateOptions{})
+			// The agent may renew the lease between the two calls.
+			err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+				lease, err := leases.Get(t.Context(), leaseName, meta.GetOptions{})
+				if err != nil {
+					return err
+				}
+				edit(lease)
+				_, err = leases.Update(t.Context(), lease, meta.UpdateOptions{})
+				return err
+			})
 			if apierrors.IsInvalid(err) {
 				t.Logf("the API server does not take it: %v", err)
 				return
@@ -220,7 +226,7 @@ func TestLeaseByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantHeld()
-	wantSteady(t, a.dest, begin.Add(2*time.Second), "__name__", "pod_value")
+	wantSteady(t, a.dest, begin, "__name__", "pod_value")
 }
 
 // leaseEdits are what people do to leases, by name.

@@ -103,7 +103,7 @@ func (i *installation) startCentral(t *testing.T) {
 	}
 	t.Cleanup(p.Close)
 	i.write, i.central = "http://"+address+"/api/v1/write", "http://"+i.reach(t, address)
-	until(t, 30*time.Second, "the central Prometheus is ready", func(ctx context.Context) error {
+	until(t, 120*time.Second, "the central Prometheus is ready", func(ctx context.Context) error {
 		return process.Answers(ctx, i.central+"/-/ready")
 	})
 }
@@ -172,7 +172,7 @@ func startNeighbours(t *testing.T, i *installation) {
 			"spec: {", "spec: {hostNetwork: true, ", 1) +
 		fmt.Sprintf(neighbours, "kube-system", "state", "app.kubernetes.io/name: kube-state-metrics", "", 8080)
 	for _, namespace := range []string{"default", "kube-system"} {
-		until(t, 30*time.Second, "the namespace has its service account", func(ctx context.Context) error {
+		until(t, 120*time.Second, "the namespace has its service account", func(ctx context.Context) error {
 			_, err := i.Client().CoreV1().ServiceAccounts(namespace).Get(ctx, "default", meta.GetOptions{})
 			return err
 		})
@@ -180,7 +180,7 @@ func startNeighbours(t *testing.T, i *installation) {
 	if _, err := i.Create(t.Context(), text, false); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 60*time.Second, "the neighbours run", func(ctx context.Context) error {
+	until(t, 120*time.Second, "the neighbours run", func(ctx context.Context) error {
 		pods, err := i.Client().CoreV1().Pods("").List(ctx, meta.ListOptions{})
 		if err != nil {
 			return err

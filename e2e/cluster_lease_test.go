@@ -23,54 +23,64 @@ func TestLease(t *testing.T) {
 			return atLeast("series of pods of node "+a.node, len(a.dest.Match("__name__", "pod_value")), podsPerNode)
 		})
 	}
-	first := r.next(t, -1, 30*time.Second)
+	first := r.next(t, -1, 60*time.Second)
 	t.Run("status", func(t *testing.T) { r.wantScopes(t, first) })
 
 	t.Run("SIGTERM", func(t *testing.T) {
-		old := r.current()
-		stop(t, r.agents[old].agent)
-		r.next(t, old, 20*time.Second)
-		r.wantGap(t, 3*time.Second) // 2 s for the hand-over and one interval
-		r.wantNoMarkers(t, old)
-		r.agents[old].start(t)
-		r.agents[old].ready(t)
+		r.wantGap(t, 3*time.Second, func(old int) { // 2 s for the hand-over and one interval
+			stop(t, r.agents[old].agent)
+			r.next(t, old, 60*time.Second)
+			r.wantNoMarkers(t, old)
+			r.agents[old].start(t)
+			r.agents[old].ready(t)
+		})
 	})
 	t.Run("SIGKILL", func(t *testing.T) {
-		old := r.current()
-		r.agents[old].Close()
-		r.next(t, old, 30*time.Second)
-		r.wantGap(t, 20*time.Second)
-		r.agents[old].start(t)
-		r.agents[old].ready(t)
+		r.wantGap(t, 20*time.Second, func(old int) {
+			r.agents[old].Close()
+			r.next(t, old, 60*time.Second)
+			r.agents[old].start(t)
+			r.agents[old].ready(t)
+		})
 	})
 	t.Run("SIGSTOP", func(t *testing.T) {
-		old := r.current()
-		r.agents[old].signal(t, syscall.SIGSTOP)
-		r.next(t, old, 30*time.Second)
-		r.agents[old].signal(t, syscall.SIGCONT)
-		r.wantGap(t, 20*time.Second)
-		r.wantFollower(t, old)
+		r.wantGap(t, 20*time.Second, func(old int) {
+			r.agents[old].signal(t, syscall.SIGSTOP)
+			r.next(t, old, 60*time.Second)
+			r.agents[old].signal(t, syscall.SIGCONT)
+			r.wantFollower(t, old)
+		})
 	})
 	t.Run("cut off", func(t *testing.T) {
-		old := r.current()
-		cutAt := time.Now()
-		r.agents[old].wire.Cut()
-		r.next(t, old, 30*time.Second)
-		r.wantGap(t, 20*time.Second)
-		r.wantSteady(t, old, cutAt)
-		r.agents[old].wire.Mend()
-		r.wantFollower(t, old)
-		// Some more scrapes, so that a former holder that goes on would be seen.
-		r.wantGrowth(t, r.current(), 5)
+		r.wantGap(t, 20*time.Second, func(old int) {
+			cutAt := time.Now()
+			r.agents[old].wire.Cut()
+			r.next(t, old, 60*time.Second)
+			r.wantSteady(t, old, cutAt)
+			r.agents[old].wire.Mend()
+			r.wantFollower(t, old)
+			// Some more scrapes, so that a former holder that goes on would be seen.
+			r.wantGrowth(t, r.current(), 5)
+		})
 	})
 	r.wantOneAtATime(t)
 	r.wantOwnPods(t)
 }
 
-// wantGap checks the time between the last sample of the holder before and the first of the present one.
-func (r *crew) wantGap(t *testing.T, most time.Duration) {
+// wantGap takes the lease from its holder and checks the time between the last sample of that one and the first of the
+// next.
+func (r *crew) wantGap(t *testing.T, most time.Duration, take func(old int)) {
 	t.Helper()
-	old, now := r.holders[len(r.holders)-2], r.current()
+	inThree(t, func() error {
+		old := r.current()
+		take(old)
+		return r.gap(t, old, most)
+	})
+}
+
+func (r *crew) gap(t *testing.T, old int, most time.Duration) error {
+	t.Helper()
+	now := r.current()
 	for _, name := range clusterSeries {
 		all := r.history(name)
 		// From the end, as an agent may hold the lease twice in a test.
@@ -85,9 +95,10 @@ func (r *crew) wantGap(t *testing.T, most time.Duration) {
 		gap := time.Duration(all[begin].Time-all[begin-1].Time) * time.Millisecond
 		t.Logf("%s: handed over from %s to %s with a gap of %s", name, r.agents[old].node, r.agents[now].node, gap)
 		if gap > most {
-			t.Errorf("%s: the gap is %s, want %s at most", name, gap, most)
+			return fmt.Errorf("%s: the gap is %s, want %s at most", name, gap, most)
 		}
 	}
+	return nil
 }
 
 // wantNoMarkers checks that an agent has sent no staleness markers for what the next holder goes on with.
@@ -98,8 +109,9 @@ func (r *crew) wantNoMarkers(t *testing.T, i int) {
 			if job := s.Labels.Get("job"); job != "static" && job != "endpoints" {
 				continue
 			}
+			failed := failures(r.agents[i].dest, s.Labels.Get("instance"))
 			for _, p := range s.Points {
-				if p.Stale() {
+				if p.Stale() && !slices.Contains(failed, p.Time) {
 					t.Errorf("%s: a staleness marker at %d", s.Labels, p.Time)
 				}
 			}
@@ -115,15 +127,17 @@ func (r *crew) wantSteady(t *testing.T, i int, since time.Time) {
 
 func wantSteady(t *testing.T, dest *receiver.Receiver, since time.Time, pairs ...string) {
 	t.Helper()
-	const most = 3500 * time.Millisecond // The interval is a second, and the machine may be busy.
+	const most = 5 * time.Second // The interval is a second, and the machine may be busy.
 	found := dest.Match(pairs...)
 	if len(found) == 0 {
 		t.Errorf("nothing has come of %v", pairs)
 	}
 	for _, s := range found {
 		last := since.UnixMilli()
+		failed := failures(dest, s.Labels.Get("instance"))
 		for _, p := range append(s.Points, receiver.Point{Time: time.Now().Add(-time.Second).UnixMilli()}) {
-			if p.Time < last {
+			// A scrape that takes a busy agent too long has a marker, too, and up is 0.
+			if p.Time < last || p.Stale() && slices.Contains(failed, p.Time) {
 				continue
 			}
 			if gap := time.Duration(p.Time-last) * time.Millisecond; gap > most || p.Stale() {
@@ -180,7 +194,7 @@ func (r *crew) wantScopes(t *testing.T, holder int) {
 	t.Helper()
 	want := map[string]string{"pods": "node", "nodes": "node", "endpoints": "cluster", "static": "cluster"}
 	for i, a := range r.agents {
-		a.until(t, 20*time.Second, "the scopes are told", func(ctx context.Context) error {
+		a.until(t, 60*time.Second, "the scopes are told", func(ctx context.Context) error {
 			s, err := a.scopes(ctx)
 			if err != nil {
 				return err

@@ -19,7 +19,7 @@ import (
 func (i *installation) wantDivided(t *testing.T) {
 	t.Helper()
 	i.helm(t, "upgrade", "clusterScope.deployment.enabled=true")
-	until(t, 60*time.Second, "one pod of the Deployment has the lease, and scrapes", func(ctx context.Context) error {
+	until(t, 120*time.Second, "one pod of the Deployment has the lease, and scrapes", func(ctx context.Context) error {
 		for _, want := range []string{
 			`count(torchbearer_lease_held{job="torchbearer",pod=~"agent-torchbearer-cluster-.*"} == 1) == 1`,
 			`count(last_over_time(up{job="kube-apiserver"}[5s]) == 1) == 1`,
@@ -69,12 +69,12 @@ func (i *installation) wantRestricted(t *testing.T) {
 	}
 	out, err := i.Command(t.Context(), helm, "install", "second", i.chart, "--namespace", namespace.Name, "--values", values,
 		"--set", "remoteWrite[0].url="+i.write, "--set", "scrapeInterval=1s", "--set", "clusterName=restricted",
-		"--set", "networkPolicy.enabled=false", "--wait", "--timeout=60s")
+		"--set", "networkPolicy.enabled=false", "--wait", "--timeout=120s")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	expression := `up{clustername="restricted",job="torchbearer",namespace="restricted"} == 1`
-	until(t, 60*time.Second, "the restricted agent sends", func(ctx context.Context) error {
+	until(t, 120*time.Second, "the restricted agent sends", func(ctx context.Context) error {
 		found, err := process.Query(ctx, i.central, expression)
 		if err == nil && len(found) != 1 {
 			err = errors.New("nothing of it is there")

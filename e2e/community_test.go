@@ -71,7 +71,7 @@ func communityInside(t *testing.T) {
 	control, account := communityCluster(t, dir)
 	dest := communityReceiver(t, root)
 	a := communityAgent(t, root, control, account, filepath.Join(dir, "pki", "ca.crt"))
-	a.until(t, 30*time.Second, "the agent is ready", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "the agent is ready", func(ctx context.Context) error {
 		return process.Answers(ctx, a.url+"/-/ready")
 	})
 

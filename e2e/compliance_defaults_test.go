@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -12,15 +14,15 @@ import (
 // because Prometheus does so: in the order of the scrapes, each sample in a TimeSeries of its own.
 func TestComplianceDefaults(t *testing.T) {
 	t.Parallel()
-	f := func(name, text string, check func(t *testing.T, v2, v1 *recorded)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+	f := func(name, text string, check func(v2, v1 *recorded) error) {
+		one := func(t *testing.T) error {
+			t.Helper()
 			v2, v1 := startRecorder(t, nil), startRecorder(t, nil)
 			a := startAgent(t, global(time.Second)+destinations(
 				remoteWrite(v2.url, messageV2, "name: v2"), remoteWrite(v1.url, messageV1, "name: v1"),
 			)+jobs(job("test", []string{startTarget(t, exposes(plain, text))})))
 			for _, r := range []*recorder{v2, v1} {
-				a.until(t, 20*time.Second, "samples come", func(context.Context) error {
+				a.until(t, 60*time.Second, "samples come", func(context.Context) error {
 					return atLeast("series", len(r.sent()), 1)
 				})
 			}
@@ -31,27 +33,28 @@ func TestComplianceDefaults(t *testing.T) {
 				wantSound(t, s.in.series)
 				wantOrdered(t, s.in)
 			}
-			check(t, v2.sent()[0].in, v1.sent()[0].in)
+			return check(v2.sent()[0].in, v1.sent()[0].in)
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// A busy machine may leave out scrapes before the first request.
+			inThree(t, func() error { return one(t) })
 		})
 	}
 	few := "http_requests_total{method=\"GET\",status=\"200\",handler=\"/api/v1\"} 100\n" +
 		"http_requests_total{method=\"POST\",status=\"200\",handler=\"/api/v1\"} 50\n" +
 		"http_requests_total{method=\"GET\",status=\"404\",handler=\"/api/v1\"} 10\n" +
 		"http_requests_total{method=\"GET\",status=\"200\",handler=\"/api/v2\"} 75\n"
-	f("SymbolTableEfficiency", few, func(t *testing.T, v2, _ *recorded) {
-		t.Helper()
+	f("SymbolTableEfficiency", few, func(v2, _ *recorded) error {
 		if n := len(v2.symbols) - 1; n > 30 {
-			t.Errorf("%d symbols besides the empty one, want 30 at most: %q", n, v2.symbols)
+			return fmt.Errorf("%d symbols besides the empty one, want 30 at most: %q", n, v2.symbols)
 		}
+		return nil
 	})
 	// The suites' own texts for many series cannot be parsed: what they count is the samples of failed scrapes.
-	f("many_timeseries", "metric_0: :\n", func(t *testing.T, v2, v1 *recorded) {
-		t.Helper()
-		for _, in := range []*recorded{v2, v1} {
-			if err := atLeast("TimeSeries in the first request", len(in.series), 20); err != nil {
-				t.Error(err)
-			}
-		}
+	f("many_timeseries", "metric_0: :\n", func(v2, v1 *recorded) error {
+		return errors.Join(atLeast("TimeSeries in the first request", len(v2.series), 20),
+			atLeast("TimeSeries in the first request of 1.0", len(v1.series), 20))
 	})
 }
 

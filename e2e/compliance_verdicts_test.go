@@ -63,7 +63,7 @@ func troubleCases() []answered {
 	return []answered{
 		{name: "handle_connection_refused", url: "http://127.0.0.1:1/api/v1/write", check: lives}, // Nobody listens there.
 		{name: "dns_resolution_failure", url: "http://nonexistent.invalid:9999/api/v1/write", check: lives},
-		{name: "handle_timeout", answer: always(reply{hang: true}), check: wantRepeated},
+		{name: "handle_timeout", timeout: "3s", least: 2, answer: always(reply{hang: true}), check: wantRepeated},
 		// A success that does not say what it has written is not one of 2.0.
 		{name: "handle_partial_write", answer: always(reply{status: http.StatusOK, body: "partial", mute: true}), check: byV1},
 		{name: "handle_malformed_response", answer: always(reply{status: http.StatusOK, body: "Not valid\r\n", mute: true}), check: byV1},

@@ -38,9 +38,9 @@ func damagedSegments() []damageCase {
 		{name: "the newest segment has garbage", do: func(d *damaged) { scrambled(d, d.last(d.newest())) }, loses: one},
 		{name: "the hold lacks a segment that the log has", do: func(d *damaged) { missing(d, d.last(d.newest())) }},
 		// The log has it still.
-		{name: "the hold has a link for a segment", do: func(d *damaged) { symlink(d, filepath.Join(d.newest(), "00000001")) }},
-		{name: "the hold has a pipe for a segment", do: func(d *damaged) { fifo(d, filepath.Join(d.newest(), "00000001")) }},
-		{name: "the hold has a folder for a segment", do: func(d *damaged) { folder(d, filepath.Join(d.newest(), "00000001")) }},
+		{name: "the hold has a link for a segment", do: func(d *damaged) { symlink(d, d.last(d.newest())) }},
+		{name: "the hold has a pipe for a segment", do: func(d *damaged) { fifo(d, d.last(d.newest())) }},
+		{name: "the hold has a folder for a segment", do: func(d *damaged) { folder(d, d.last(d.newest())) }},
 		{name: "the directory was copied without hard links", do: (*damaged).unlink},
 		{name: "checkpoints have garbage", do: func(d *damaged) {
 			names, _ := filepath.Glob(filepath.Join(d.data, "hold", "*", "checkpoint.*", "0*"))
@@ -99,7 +99,7 @@ func damagedFolders() []damageCase {
 	}
 	return []damageCase{
 		{name: "foreign files", do: (*damaged).foreign},
-		in("the log is missing", missing, "wal"),
+		{name: "the log is missing", do: (*damaged).withoutLog},
 		in("the number of the start is missing", missing, "generation"),
 		in("the number of the start is a pipe", fifo, "generation"),
 		in("the number of the start is a folder", folder, "generation"),
@@ -108,7 +108,7 @@ func damagedFolders() []damageCase {
 		in("the last good config is a folder", folder, "last-good-config.json"),
 		in("the lock is garbage", appendLock, "lock"),
 		// What only the hold had is gone, and the journal knows that there was something.
-		{name: "the hold is missing", do: func(d *damaged) { missing(d, filepath.Join(d.data, "hold")) }, loses: 0.7},
+		{name: "the hold is missing", do: func(d *damaged) { missing(d, filepath.Join(d.data, "hold")) }, loses: 0.9},
 		{name: "the hold of the first start is missing", do: func(d *damaged) { missing(d, filepath.Dir(d.segment(0))) }, loses: 0.7},
 		refuses(in("the log is a file", file, "wal"), "is not a folder"),
 		refuses(in("the log is a pipe", fifoUndone, "wal"), "is not a folder"),
@@ -217,4 +217,26 @@ func (d *damaged) unlink() {
 	d.must(os.CopyFS(whole, os.DirFS(d.data)))
 	d.must(os.RemoveAll(d.data))
 	d.must(os.Rename(whole, d.data))
+}
+
+// withoutLog removes what the log has, but for a segment that was begun just before the kill: the hold has it a second later.
+func (d *damaged) withoutLog() {
+	d.t.Helper()
+	all := filepath.Join(d.data, "wal")
+	names, _ := filepath.Glob(filepath.Join(all, "????????"))
+	held := 0
+	for _, name := range names {
+		info, err := os.Stat(name)
+		d.must(err)
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
+			missing(d, name)
+			held++
+		}
+	}
+	if held == 0 {
+		d.t.Error("the hold has nothing of the log")
+	}
+	if held == len(names) {
+		missing(d, all)
+	}
 }

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -26,6 +27,7 @@ import (
 type damaged struct {
 	*rig
 	data string   // path of the data directory
+	old  int      // samples that the first start has scraped
 	undo []func() // after the agent has refused to start
 }
 
@@ -49,9 +51,12 @@ func startDamaged(t *testing.T) *damaged {
 	d := &damaged{rig: r, data: filepath.Join(r.dir, "data")}
 	for range 2 {
 		r.start()
-		d.segments(3)
+		d.segments(5)
 		r.scraped(2)
 		r.kill()
+		if d.old == 0 {
+			d.old = r.fleet.Samples()
+		}
 	}
 	r.dest.SetBehaviour(nil)
 	return d
@@ -60,7 +65,7 @@ func startDamaged(t *testing.T) *damaged {
 // segments waits until the log has had so many.
 func (d *damaged) segments(n int) {
 	d.t.Helper()
-	d.until(d.t, 20*time.Second, "the log has segments", func(context.Context) error {
+	d.until(d.t, 60*time.Second, "the log has segments", func(context.Context) error {
 		return atLeast("number of the newest segment", len(d.list(d.newest())), n)
 	})
 }
@@ -140,8 +145,12 @@ func (c damageCase) run(t *testing.T) {
 	if p.Disorder != 0 || p.Twice != 0 {
 		t.Errorf("%d points came out of order, %d stored twice:\n  %s", p.Disorder, p.Twice, strings.Join(d.ledger.Strange(), "\n  "))
 	}
-	if float64(p.lost) > c.loses*float64(p.samples) {
-		t.Errorf("%d of %d samples are lost, want %v of them at most", p.lost, p.samples, c.loses)
+	most := c.loses * float64(p.samples)
+	if c.loses >= 0.5 { // All of the first start, which may be longer on a busy machine.
+		most = max(most, float64(d.old))
+	}
+	if float64(p.lost) > most {
+		t.Errorf("%d of %d samples are lost, want %v of them at most", p.lost, p.samples, most)
 	}
 	if told > 10_000 { // A foreign file may have the name of a far segment.
 		t.Errorf("%v places or samples are counted as damaged", told)
@@ -160,7 +169,7 @@ func (c damageCase) run(t *testing.T) {
 func (d *damaged) again() {
 	d.t.Helper()
 	before := d.answered()
-	d.until(d.t, 10*time.Second, "new scrapes come", func(context.Context) error {
+	d.until(d.t, 60*time.Second, "new scrapes come", func(context.Context) error {
 		for address, n := range before {
 			numbers := d.ledger.Numbers(receiver.Key(load.Metric, address, "0", ""))
 			if len(numbers) == 0 || numbers[len(numbers)-1] <= float64(n) {
@@ -183,7 +192,7 @@ func (c damageCase) wantNamed(d *damaged, output string) {
 func (c damageCase) wantRefused(d *damaged) {
 	d.t.Helper()
 	d.agent = runAgent(d.t, d.dir, d.config(), d.flags...)
-	code, err := d.Wait(10 * time.Second)
+	code, err := d.Wait(60 * time.Second)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -195,7 +204,7 @@ func (c damageCase) wantRefused(d *damaged) {
 	}
 	d.agent = nil
 	d.start()
-	d.drain(d.ledger, 20*time.Second)
+	d.drain(d.ledger, 60*time.Second)
 	d.term()
 	if p := d.report(d.ledger); p.lost != 0 {
 		d.t.Errorf("%d samples are lost: %s", p.lost, p)
@@ -243,7 +252,24 @@ func flip(d *damaged, path string) {
 }
 
 func cut(d *damaged, path string) {
-	d.rewrite(path, func(b []byte) []byte { return b[:d.random.IntN(len(b))] })
+	d.rewrite(path, func(b []byte) []byte { return b[:inside(b, d.random.IntN(len(b)))] })
+}
+
+// inside is the first place from n on that is within a record of the log: if it ends between two, nobody can know that
+// there were more.
+func inside(b []byte, n int) int {
+	const page, header = 32 << 10, 7 // kind, length, checksum
+	for at := 0; at+header < len(b) && at <= n; {
+		end := at + header + int(binary.BigEndian.Uint16(b[at+1:]))
+		if b[at] == 0 || at%page+header > page { // The rest of the page is empty.
+			end = (at/page + 1) * page
+			n = max(n, min(end, len(b)))
+		} else if n == at {
+			return n + 1
+		}
+		at = end
+	}
+	return n
 }
 
 func zeroes(d *damaged, path string) {

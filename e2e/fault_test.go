@@ -50,7 +50,7 @@ func (c faultCase) String() string {
 func startFaulted(t *testing.T) *faulted {
 	t.Helper()
 	r := calm(t, load.Options{Targets: 2, Series: 10})
-	r.interval = 200 * time.Millisecond
+	r.interval = 400 * time.Millisecond // Ten agents at once may take a scrape more than the half of it.
 	f := &faulted{rig: r}
 	data := filepath.Join(r.dir, "data")
 	err := os.Mkdir(data, 0o700)
@@ -142,13 +142,13 @@ func (c faultCase) run(t *testing.T) {
 func (f *faulted) starts() bool {
 	f.t.Helper()
 	f.agent = runAgent(f.t, f.dir, f.config(), f.flags...)
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 60*time.Second)
 	defer cancel()
 	err := f.Until(ctx, func() error { return process.Answers(ctx, f.url+"/-/ready") })
 	if err == nil {
 		return true
 	}
-	code, endErr := f.Wait(time.Second)
+	code, endErr := f.Wait(10 * time.Second)
 	if endErr != nil {
 		f.t.Fatalf("it is not ready and has not ended: %v", errors.Join(err, endErr))
 	}
@@ -162,7 +162,7 @@ func (f *faulted) starts() bool {
 // endure waits for the end of the fault, and wants the agent alive all the time.
 func (f *faulted) endure(c faultCase) {
 	f.t.Helper()
-	f.until(f.t, 30*time.Second, "the call comes that fails", func(context.Context) error {
+	f.until(f.t, 120*time.Second, "the call comes that fails", func(context.Context) error {
 		began, _ := f.fs.Began()
 		if began.IsZero() {
 			return fmt.Errorf("%d calls so far", f.fs.Calls())
@@ -179,7 +179,7 @@ func (f *faulted) recover() (lost float64) {
 	f.t.Helper()
 	began, _ := f.fs.Began()
 	before := f.answered()
-	f.until(f.t, 10*time.Second, "scrapes come as before", func(context.Context) error {
+	f.until(f.t, 30*time.Second, "scrapes come as before", func(context.Context) error {
 		for address, n := range before {
 			numbers := f.ledger.Numbers(receiver.Key(load.Metric, address, "0", ""))
 			if len(numbers) == 0 || numbers[len(numbers)-1] <= float64(n) {

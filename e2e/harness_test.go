@@ -35,7 +35,7 @@ type agent struct {
 func startAgent(t *testing.T, config string, flags ...string) *agent {
 	t.Helper()
 	a := runAgent(t, t.TempDir(), config, flags...)
-	a.until(t, 20*time.Second, "the agent is ready", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "the agent is ready", func(ctx context.Context) error {
 		return process.Answers(ctx, a.url+"/-/ready")
 	})
 	return a
@@ -63,7 +63,7 @@ func runAgent(t *testing.T, dir, config string, flags ...string) *agent {
 func runToEnd(t *testing.T, args ...string) (int, string) {
 	t.Helper()
 	p := startProcess(t, torchbearer(t), args...)
-	code, err := p.Wait(20 * time.Second)
+	code, err := p.Wait(60 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func startCentral(t *testing.T) string {
 	p := startProcess(t, path, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--web.enable-remote-write-receiver", "--log.level=warn",
 		"--enable-feature=exemplar-storage,type-and-unit-labels")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if err := p.Until(ctx, func() error { return process.Answers(ctx, "http://"+address+"/-/ready") }); err != nil {
 		t.Fatalf("start the central Prometheus: %v", err)

@@ -82,7 +82,7 @@ func TestNobodyTakesTheLabels(t *testing.T) {
 	for _, metric := range []string{"app_seconds", "app_seconds_bucket", "app_seconds_sum", "app_total"} {
 		wantArrives(t, a, dest, "__name__", metric, "job", "native", "environment", environment, "exported_environment", "dev")
 	}
-	a.until(t, 30*time.Second, "the exemplar arrives", func(context.Context) error {
+	a.until(t, 60*time.Second, "the exemplar arrives", func(context.Context) error {
 		found := dest.Match("__name__", "app_total", "job", "native")
 		return atLeast("exemplars", len(found[0].Exemplars), 1)
 	})

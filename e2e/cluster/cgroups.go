@@ -53,6 +53,13 @@ func sweepCgroups(mine string) {
 	}
 }
 
+func hasCgroup(name string) bool {
+	return slices.ContainsFunc(cgroupRoots(), func(root string) bool {
+		_, err := os.Stat(filepath.Join(root, name))
+		return err == nil
+	})
+}
+
 func removeCgroup(dir string) {
 	var all []string
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

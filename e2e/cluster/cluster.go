@@ -102,7 +102,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := c.startNode(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 180*time.Second)
 	defer cancel()
 	err = c.programs["kubelet"].Until(ctx, func() error { return c.nodeReady(ctx) })
 	if err != nil {
@@ -144,8 +144,13 @@ func (c *Cluster) Close() error {
 	if c.transport != nil {
 		err = c.ControlPlane.Close()
 	}
-	sweepCgroups(c.cgroup)
-	return err
+	// What was killed takes a moment to end.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		sweepCgroups(c.cgroup)
+		if !hasCgroup(c.cgroup) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // Inside calls f on a thread in the network of the cluster: what f itself listens on is reachable from pods, at

@@ -81,7 +81,7 @@ func closeCluster(t *testing.T, c *cluster.Cluster) {
 
 func until(t *testing.T, what string, check func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	if err := process.Until(ctx, func() error { return check(ctx) }); err != nil {
 		t.Fatalf("%s: %v", what, err)

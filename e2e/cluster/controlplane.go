@@ -188,7 +188,7 @@ func (c *ControlPlane) StartAPI(ctx context.Context) error {
 	if c.api, err = c.place.start(ctx, program, c.flags...); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 180*time.Second)
 	defer cancel()
 	err = c.api.Until(ctx, func() error { return c.ready(ctx) })
 	if err != nil {

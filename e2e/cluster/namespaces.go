@@ -77,7 +77,7 @@ func newNamespaces(ctx context.Context, dir string) (*namespaces, error) {
 		return nil, err
 	}
 	n := &namespaces{first: first}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	if err := first.Until(ctx, n.findChild); err != nil {
 		first.Close()

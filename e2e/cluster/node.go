@@ -83,7 +83,7 @@ func (c *Cluster) startContainers(ctx context.Context) error {
 		return err
 	}
 	c.programs["containerd"] = started
-	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	limited, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	err = started.Until(limited, func() error {
 		_, err := c.namespaces.run(limited, "ctr", "--address="+socket, "version")

@@ -148,7 +148,7 @@ func (s *stage) dead() error {
 
 // arrived waits until the central has all three jobs and they are up, or ctx ends.
 func (s *stage) arrived(ctx context.Context) error {
-	timeout := 30*time.Second + 3*s.interval
+	timeout := 60*time.Second + 3*s.interval
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var dead error

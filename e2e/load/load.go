@@ -45,6 +45,7 @@ type Fleet struct {
 
 type target struct {
 	address string
+	serving sync.Mutex // held while a scrape is answered
 
 	mu       sync.Mutex // guards all below
 	answered int
@@ -171,6 +172,9 @@ func (f *Fleet) Samples() int {
 }
 
 func (f *Fleet) scrape(t *target, w http.ResponseWriter, r *http.Request) {
+	// A client that gave a scrape up may come again while that one is still answered: each gets a number of its own.
+	t.serving.Lock()
+	defer t.serving.Unlock()
 	t.mu.Lock()
 	if t.paused {
 		t.refused++

@@ -165,14 +165,28 @@ func poll(ctx context.Context, ended <-chan struct{}, check func() error) error 
 	}
 }
 
-// FreeAddress is a port of 127.0.0.1 that nobody listens on now. Somebody else may take it before it is used: that is
-// for programs that cannot be told to take any.
+// FreeAddress is a port of 127.0.0.1 that nobody listens on, for programs that cannot be told to take any. Until the end of
+// ctx the system gives it to nobody who asks for any port; it is for who asks for this one.
 func FreeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
-	return listener.Addr().String(), listener.Close()
+	// A socket that is bound and does not listen keeps the port; with this option another one may bind to it.
+	err = syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	if err == nil {
+		err = syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	var name syscall.Sockaddr
+	if err == nil {
+		name, err = syscall.Getsockname(socket)
+	}
+	bound, ok := name.(*syscall.SockaddrInet4)
+	if err != nil || !ok {
+		return "", errors.Join(fmt.Errorf("find a free port: %w", err), syscall.Close(socket))
+	}
+	context.AfterFunc(ctx, func() { _ = syscall.Close(socket) }) // It was only held.
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.Port)), nil
 }
 
 type output struct {

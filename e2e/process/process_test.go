@@ -5,6 +5,7 @@ package process
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -118,6 +119,33 @@ func TestQuery(t *testing.T) {
 	}
 	if _, err := Query(t.Context(), server.URL, "down"); err == nil || !strings.Contains(err.Error(), "what?") {
 		t.Errorf("a bad query gives %v", err)
+	}
+}
+
+// TestFreeAddress: the port can be listened on, again too, and nobody gets it who asks for any.
+func TestFreeAddress(t *testing.T) {
+	address, err := FreeAddress(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 1000 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = listener.Close() })
+		if listener.Addr().String() == address {
+			t.Fatal("somebody else got it")
+		}
 	}
 }
 

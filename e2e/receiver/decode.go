@@ -3,6 +3,7 @@
 package receiver
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -45,10 +46,13 @@ func (b batch) written() (samples, histograms, exemplars int) {
 	return samples, histograms, exemplars
 }
 
+// errGone is of a request whose sender has ended, or was killed, while it sent: nothing is wrong with what it made.
+var errGone = errors.New("read the body")
+
 func decode(req *http.Request) (batch, error) {
 	compressed, err := io.ReadAll(req.Body)
 	if err != nil {
-		return batch{}, fmt.Errorf("read the body: %w", err)
+		return batch{}, fmt.Errorf("%w: %w", errGone, err)
 	}
 	if encoding := req.Header.Get("Content-Encoding"); encoding != "snappy" {
 		return batch{}, fmt.Errorf("content encoding is %q, not snappy", encoding)

@@ -130,9 +130,11 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	r.requests++
 	n, behaviour, changed, refuses := r.requests, r.behaviour, r.changed, r.refuses
-	if err != nil {
+	switch {
+	case errors.Is(err, errGone):
+	case err != nil:
 		r.malformed = append(r.malformed, err.Error())
-	} else {
+	default:
 		r.protocols[batch.protocol]++
 	}
 	r.mu.Unlock()
