@@ -17,6 +17,7 @@ import (
 
 	"torchbearer/agent/scraper"
 	"torchbearer/agent/shipper"
+	"torchbearer/agent/status"
 	"torchbearer/agent/targets"
 	"torchbearer/agent/wal"
 	"torchbearer/config"
@@ -299,10 +300,10 @@ func (a *Agent) Config() string {
 }
 
 // Scopes tells which jobs are scraped here, and who scrapes the others.
-func (a *Agent) Scopes() targets.Status { return a.targets.Status() }
+func (a *Agent) Scopes() status.Scopes { return a.targets.Status() }
 
 // Destinations tells what became of what was to be sent.
-func (a *Agent) Destinations() []shipper.Status { return a.shipper.Status() }
+func (a *Agent) Destinations() []status.Destination { return a.shipper.Status() }
 
 // Scrapes is the library's manager, which knows all targets.
 func (a *Agent) Scrapes() *scrape.Manager { return a.scraper.Manager() }

@@ -9,64 +9,38 @@ import (
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 
+	"torchbearer/agent/status"
 	"torchbearer/config"
 )
 
-// Status is whose targets this agent scrapes, and who scrapes the others.
-type Status struct {
-	Node  string      `json:"node"` // "" when node jobs are scraped whole
-	Scope Part        `json:"scope"`
-	Lease *LeaseState `json:"lease"` // nil when there is none
-	Jobs  []Job       `json:"jobs"`  // in the order of the config
-}
-
-// LeaseState is the Lease as this agent sees it.
-type LeaseState struct {
-	Name      string `json:"name"`
-	Namespace string `json:"namespace"`
-	Identity  string `json:"identity"` // of this agent
-	Holder    string `json:"holder"`   // "" is nobody
-	Held      bool   `json:"held"`     // by this agent, which is sure of it
-	Error     string `json:"error,omitempty"`
-}
-
-// Job is whose a job's targets are.
-type Job struct {
-	Name    string       `json:"job"`
-	Scope   config.Scope `json:"scope"`
-	Scraped bool         `json:"scraped"`      // here, all of it or this node's part
-	By      string       `json:"by,omitempty"` // the agent that scrapes it, if not this one and if known
-	Reason  string       `json:"reason"`
-}
-
 // Status tells whose targets are scraped here.
-func (t *Targets) Status() Status {
+func (t *Targets) Status() status.Scopes {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	status := Status{Node: t.place.node, Scope: t.opts.Part, Jobs: []Job{}}
+	told := status.Scopes{Node: t.place.node, Scope: string(t.opts.Part), Jobs: []status.Job{}}
 	if t.lease != nil {
 		holding, _ := t.lease.lock.state()
-		status.Lease = &LeaseState{
+		told.Lease = &status.Lease{
 			Name: t.lease.lock.meta.Name, Namespace: t.lease.lock.meta.Namespace,
 			Identity: t.lease.lock.identity, Holder: holding, Held: t.fence.left() > 0,
 		}
 		if err := t.lease.trouble(); err != nil {
-			status.Lease.Error = err.Error()
+			told.Lease.Error = err.Error()
 		}
 	}
 	if t.config == nil {
-		return status
+		return told
 	}
 	for _, job := range t.config.Prometheus.ScrapeConfigs {
-		status.Jobs = append(status.Jobs, t.job(job, status.Lease))
+		told.Jobs = append(told.Jobs, t.job(job, told.Lease))
 	}
-	return status
+	return told
 }
 
 // job tells whose the job's targets are, while the caller holds mu.
-func (t *Targets) job(job *promconfig.ScrapeConfig, state *LeaseState) Job {
+func (t *Targets) job(job *promconfig.ScrapeConfig, state *status.Lease) status.Job {
 	scope := t.config.Scope(job)
-	told := Job{Name: job.JobName, Scope: scope, Scraped: t.scraped(scope)}
+	told := status.Job{Name: job.JobName, Scope: string(scope), Scraped: t.scraped(scope)}
 	if scope == config.ScopeCluster && state != nil {
 		told.Scraped = told.Scraped && state.Held
 	}

@@ -20,7 +20,7 @@ func TestHugeHeaders(t *testing.T) {
 		t.Helper()
 		conn := dial(t, r.address(0))
 		_, _ = fmt.Fprintf(conn, "GET /-/healthy HTTP/1.1\r\nHost: a\r\nX-Big: %s\r\n\r\n", strings.Repeat("x", size))
-		got, err := status(conn)
+		got, err := statusLine(conn)
 		if !strings.HasPrefix(got, want) {
 			t.Errorf("%d bytes: %q, %v; want %s", size, got, err, want)
 		}
@@ -63,7 +63,7 @@ func TestHugeBodies(t *testing.T) {
 	r := run(t, opts, nil)
 	conn := dial(t, r.address(0))
 	_, _ = io.WriteString(conn, "POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 1099511627776\r\n\r\n")
-	if got, err := status(conn); !strings.HasPrefix(got, "HTTP/1.1 413") {
+	if got, err := statusLine(conn); !strings.HasPrefix(got, "HTTP/1.1 413") {
 		t.Errorf("announced: %q, %v", got, err)
 	}
 	if n := agent.reloads.Load(); n != 0 {
@@ -97,7 +97,7 @@ func TestGarbageRequests(t *testing.T) {
 	} {
 		conn := dial(t, r.address(0))
 		_, _ = io.WriteString(conn, request)
-		if got, err := status(conn); !strings.HasPrefix(got, want) {
+		if got, err := statusLine(conn); !strings.HasPrefix(got, want) {
 			t.Errorf("%q: %q, %v; want %s", request, got, err, want)
 		}
 	}
@@ -114,7 +114,7 @@ func TestMaxConnections(t *testing.T) {
 	}
 	first, second := ask(0), ask(1)
 	for _, conn := range []net.Conn{first, second} {
-		if got, err := status(conn); !strings.HasPrefix(got, "HTTP/1.1 200") {
+		if got, err := statusLine(conn); !strings.HasPrefix(got, "HTTP/1.1 200") {
 			t.Fatalf("%q, %v", got, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestMaxConnections(t *testing.T) {
 		t.Errorf("a third connection was served %d bytes", n)
 	}
 	second.Close()
-	if got, err := status(third); !strings.HasPrefix(got, "HTTP/1.1 200") {
+	if got, err := statusLine(third); !strings.HasPrefix(got, "HTTP/1.1 200") {
 		t.Errorf("once there is room: %q, %v", got, err)
 	}
 }

@@ -49,7 +49,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/api/v1/targets", 405, json, get, `{"status":"error","errorType":"bad_data","error":"method not allowed`},
 		{"GET", "/api/v1/scrape_pools", 200, json, "", `{"status":"success","data":{"scrapePools":["node","pods"]}}`},
 		{"GET", "/api/v1/status/config", 200, json, "", `{"status":"success","data":{"yaml":"global: {}\n"}}`},
-		{"GET", "/api/v1/status/scopes", 200, json, "", `{"status":"success","data":{"node":"n1"}}`},
+		{"GET", "/api/v1/status/scopes", 200, json, "", `{"status":"success","data":{"node":"n1","scope":"all"`},
 		{"GET", "/api/v1/status/flags", 200, json, "", `{"status":"success","data":{"log.level":"info"}}`},
 		{"GET", "/api/v1/status/buildinfo", 200, json, "", `"goVersion":"go`},
 		{"GET", "/api/v1/status/runtimeinfo", 200, json, "", `"storageRetention":"1d"`},

@@ -27,6 +27,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/prometheus/scrape"
+
+	"torchbearer/agent/status"
 )
 
 // Agent is what the web surface asks of the running agent. All methods are called from many goroutines at once.
@@ -63,18 +65,18 @@ type Options struct {
 	Agent            Agent
 	Targets          Targets
 	Pools            Pools
-	Scopes           func() any        // Whose targets are scraped here, for JSON.
-	Destinations     func() any        // What they were sent, for JSON.
-	Flags            map[string]string // Flag name to value as given; passwords in URLs are hidden before they are shown.
-	ExternalURL      *url.URL          // Where browsers find the agent.
-	RoutePrefix      string            // "/", or "/prefix" without a slash at its end.
-	ConfigFile       string            // Exporter-toolkit's file for TLS and basic auth. Empty: plain HTTP for everyone.
-	ReadTimeout      time.Duration     // For reading one request, and for keeping an idle connection. 0: 5 minutes.
-	MaxConnections   int               // As given to Listen; fewer requests than that are answered at once. 0: 512.
-	EnableLifecycle  bool              // Whether /-/reload is answered.
-	EnablePprof      bool              // Whether /debug/pprof/ is answered to others than loopback clients.
-	StorageRetention string            // Shown as it is in /api/v1/status/runtimeinfo.
-	Started          time.Time         // When the process started.
+	Scopes           func() status.Scopes        // Whose targets are scraped here.
+	Destinations     func() []status.Destination // What they were sent.
+	Flags            map[string]string           // Flag name to value as given; passwords in URLs are hidden before they are shown.
+	ExternalURL      *url.URL                    // Where browsers find the agent.
+	RoutePrefix      string                      // "/", or "/prefix" without a slash at its end.
+	ConfigFile       string                      // Exporter-toolkit's file for TLS and basic auth. Empty: plain HTTP for everyone.
+	ReadTimeout      time.Duration               // For reading one request, and for keeping an idle connection. 0: 5 minutes.
+	MaxConnections   int                         // As given to Listen; fewer requests than that are answered at once. 0: 512.
+	EnableLifecycle  bool                        // Whether /-/reload is answered.
+	EnablePprof      bool                        // Whether /debug/pprof/ is answered to others than loopback clients.
+	StorageRetention string                      // Shown as it is in /api/v1/status/runtimeinfo.
+	Started          time.Time                   // When the process started.
 }
 
 // Server answers HTTP requests. Build it with New.

@@ -285,8 +285,8 @@ func TestReloadLongerThanTheTimeLimits(t *testing.T) {
 	}
 }
 
-// status reads the status line that a raw connection gets, or why it gets none.
-func status(conn net.Conn) (string, error) {
+// statusLine reads the status line that a raw connection gets, or why it gets none.
+func statusLine(conn net.Conn) (string, error) {
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	return bufio.NewReader(conn).ReadString('\n')
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/scrape"
 	"go.uber.org/goleak"
+
+	"torchbearer/agent/status"
 )
 
 // patience is how long a test waits for what must come.
@@ -82,8 +84,8 @@ func newOptions(tb testing.TB) Options {
 		Agent:            &fakeAgent{},
 		Targets:          fakeTargets{},
 		Pools:            fakeTargets{},
-		Scopes:           func() any { return map[string]string{"node": "n1"} },
-		Destinations:     func() any { return []string{"central"} },
+		Scopes:           func() status.Scopes { return status.Scopes{Node: "n1", Scope: "all"} },
+		Destinations:     func() []status.Destination { return []status.Destination{{Name: "central"}} },
 		Flags:            map[string]string{"log.level": "info"},
 		ExternalURL:      parse(tb, "http://agent.example:9090/"),
 		RoutePrefix:      "/",
