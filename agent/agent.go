@@ -305,5 +305,8 @@ func (a *Agent) Scopes() status.Scopes { return a.targets.Status() }
 // Destinations tells what became of what was to be sent.
 func (a *Agent) Destinations() []status.Destination { return a.shipper.Status() }
 
+// RuleCounts tells what each rule of write_relabel_configs has dropped.
+func (a *Agent) RuleCounts() []status.RuleCount { return a.shipper.RuleCounts() }
+
 // Scrapes is the library's manager, which knows all targets.
 func (a *Agent) Scrapes() *scrape.Manager { return a.scraper.Manager() }
