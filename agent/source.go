@@ -3,6 +3,8 @@
 package agent
 
 import (
+	"time"
+
 	"torchbearer/agent/logged"
 	"torchbearer/agent/shipper"
 )
@@ -17,6 +19,15 @@ func (s *source) Begin() logged.Position { return s.wal.Begin() }
 
 // End implements shipper.Log.
 func (s *source) End() logged.Position { return s.wal.End() }
+
+// Size implements shipper.Log.
+func (s *source) Size(from logged.Position) int64 { return s.wal.Size(from) }
+
+// Budget implements shipper.Log.
+func (s *source) Budget() (left time.Duration, known bool) { return s.wal.Budget() }
+
+// Skim implements shipper.Log.
+func (s *source) Skim(from logged.Position) shipper.Reader { return s.wal.Skimmer(from) }
 
 // Read implements shipper.Log.
 func (s *source) Read(from logged.Position) shipper.Reader { return s.wal.Reader(from) }

@@ -48,8 +48,10 @@ type answer struct {
 	status     int // 0 without a whole answer
 	retryAfter time.Duration
 	written    written
-	words      string // the receiver's, for people; without secrets
-	err        error  // why there is no whole answer; without secrets
+	words      string        // the receiver's, for people; without secrets
+	err        error         // why there is no whole answer; without secrets
+	ahead      time.Duration // of the receiver's clock, by its Date
+	dated      bool          // it has one
 }
 
 // String says for people what went wrong.

@@ -21,7 +21,7 @@ func (s *Shipper) newDestination(set *settings, was *dormant, begin state) *dest
 	d := &destination{
 		logger: log.With(s.opts.Logger, "remote_name", set.name, "url", set.url),
 		log:    s.opts.Log,
-		logged: &s.logged,
+		intake: &s.intake,
 		state:  begin.clone(),
 
 		returns: begin.Window != nil,
@@ -41,7 +41,8 @@ func (s *Shipper) newDestination(set *settings, was *dormant, begin state) *dest
 		s.metrics.journalFailed.Inc()
 		level.Error(d.logger).Log("msg", "no journal could be made; a restart would send again what it cannot know was sent", "err", err)
 	}
-	d.metrics = s.metrics.destination(set, d.pending)
+	d.ledger = newLedger(&s.intake, s.opts.Log, &d.state, set.Rules)
+	d.metrics = s.metrics.destination(set, d)
 	d.sender = newSender(d.logger, s.metrics.send)
 	d.start(set)
 	if was != nil {

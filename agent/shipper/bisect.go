@@ -51,9 +51,8 @@ func (d *delivery) settlePartly(ctx context.Context, points []point, a answer) e
 		}
 	}
 	d.done(points)
-	if missing := d.metrics.missing(points, d.leftOut, a.written); missing > 0 {
+	if d.missing(points, a) {
 		d.misses++
-		d.sender.note(d.metrics, refusal{points: points, count: missing, answer: a})
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestOnePoisonedSeriesAmongTwoThousand(t *testing.T) {
 	for _, at := range positions {
 		in := newInbox(t, refusing("out of order sample", serial(at)))
 		s, registry := quick(t)
-		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(2000, 1)); err != nil {
+		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(2000, 1), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		wantStored(t, in, 2000, 1, serial(at))
@@ -86,7 +86,7 @@ func TestSeveralPoisonedSeries(t *testing.T) {
 			}
 			in := newInbox(t, refusing("invalid labels", poison...))
 			s, registry := quick(t)
-			if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(c.n, c.per)); err != nil {
+			if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(c.n, c.per), &fates{}); err != nil {
 				t.Fatal(err)
 			}
 			wantStored(t, in, c.n, c.per, poison...)
@@ -105,7 +105,7 @@ func TestAllRefused(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 5, 8, 100, 1000} {
 		in := newInbox(t, func(int, *letter) reply { return reply{status: 422, body: "no"} })
 		s, registry := quick(t)
-		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(n, 1)); err != nil {
+		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(n, 1), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		if in.requests() > 2*n {
@@ -127,7 +127,7 @@ func TestOnePoisonedSampleOfASeries(t *testing.T) {
 			return reply{status: 200}
 		})
 		s, _ := quick(t)
-		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(20, 9)); err != nil {
+		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(20, 9), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 20 {
@@ -155,7 +155,7 @@ func TestWhatHeadedARefusedRequestIsNotSeenAgain(t *testing.T) {
 			return reply{status: http.StatusNoContent}
 		})
 		s, _ := quick(t)
-		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(n, 1)); err != nil {
+		if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(n, 1), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		wantStored(t, in, n, 1, serial(0))
@@ -178,7 +178,7 @@ func TestTroubleWhileLookingForPoison(t *testing.T) {
 		return reply{status: 200}
 	})
 	s, registry := quick(t)
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(1000, 2)); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(1000, 2), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, in, 1000, 2, serial(5), serial(900))
@@ -203,7 +203,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 	}
 	points[7].series.labels = labels.FromStrings("__name__", "m", "long", string(long), "n", serial(7))
 	s, registry := quick(t)
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points, &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, in, 2000, 1, serial(7))
@@ -231,7 +231,7 @@ func TestRefusedInPart(t *testing.T) {
 	})
 	s, registry := quick(t)
 	set := settingsFor(t, in.URL, true)
-	if err := s.deliver(t.Context(), set, makePoints(100, 2)); err != nil {
+	if err := s.deliver(t.Context(), set, makePoints(100, 2), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	if in.requests() != 1 {
@@ -247,7 +247,7 @@ func TestRefusedInPart(t *testing.T) {
 
 	// It is known now to store parts: nothing stored is nothing to look for.
 	points := makePoints(7, 2)[8:10]
-	if err := s.deliver(t.Context(), set, append(points, makePoints(7, 2)[12:]...)); err != nil {
+	if err := s.deliver(t.Context(), set, append(points, makePoints(7, 2)[12:]...), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	if in.requests() != 2 {
@@ -269,7 +269,7 @@ func TestRefusedWholeByAReceiverOfTwo(t *testing.T) {
 		return reply{status: 204}
 	})
 	s, registry := quick(t)
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, true), makePoints(500, 1)); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, true), makePoints(500, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, in, 500, 1, serial(30))
@@ -279,7 +279,7 @@ func TestRefusedWholeByAReceiverOfTwo(t *testing.T) {
 
 	// Where all is refused it is believed soon.
 	all := newInbox(t, func(int, *letter) reply { return reply{status: 400, body: "duplicate sample", header: none} })
-	if err := s.deliver(t.Context(), settingsFor(t, all.URL, true), makePoints(2000, 1)); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, all.URL, true), makePoints(2000, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	if most := 3 * bits.Len(2000); all.requests() > most {
@@ -302,7 +302,7 @@ func TestExemplarsAreGivenUpBeforeTheirSample(t *testing.T) {
 		return reply{status: 200}
 	})
 	s, registry := quick(t)
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points, &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, in, 10, 1)
@@ -321,7 +321,7 @@ func TestABareRefusalOfATinyRequestIsNotFollowedByABurst(t *testing.T) {
 		s.park, s.polite = time.Hour, time.Hour
 		set := settingsFor(t, in.URL, true)
 		done := make(chan error, 1)
-		go func() { done <- s.deliver(t.Context(), set, makePoints(6, 1)) }()
+		go func() { done <- s.deliver(t.Context(), set, makePoints(6, 1), &fates{}) }()
 		eventually(t, func() bool { return in.requests() > 0 })
 		select {
 		case <-done:

@@ -131,6 +131,7 @@ func (c *client) post(ctx context.Context, v2 bool, compressed []byte, attempt i
 	if err != nil {
 		return c.failed(err, sent)
 	}
+	begun := time.Now()
 	resp, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() == nil && attemptCtx.Err() != nil {
@@ -138,6 +139,7 @@ func (c *client) post(ctx context.Context, v2 bool, compressed []byte, attempt i
 		}
 		return c.failed(err, sent)
 	}
+	answered := time.Now()
 	defer func() { _ = resp.Body.Close() }() // It was only read.
 	patience := time.AfterFunc(bodyPatience, cancel)
 	defer patience.Stop()
@@ -148,6 +150,7 @@ func (c *client) post(ctx context.Context, v2 bool, compressed []byte, attempt i
 		return a
 	}
 	a := judge(resp, head, v2)
+	a.ahead, a.dated = ahead(resp.Header, begun, answered)
 	a.words = sent.hide(a.words, c.secrets)
 	return a
 }

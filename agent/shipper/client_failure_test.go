@@ -148,7 +148,7 @@ func TestWaysOfFailing(t *testing.T) {
 			if c.hasty {
 				set.client.timeout = 300 * time.Millisecond
 			}
-			if err := s.deliver(t.Context(), set, makePoints(3, 1)); err != nil {
+			if err := s.deliver(t.Context(), set, makePoints(3, 1), &fates{}); err != nil {
 				t.Fatal(err)
 			}
 			state := s.state.snapshot()
@@ -238,7 +238,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	rw.HTTPClientConfig.FollowRedirects = true
 	set := settingsFor(t, in.URL, false)
 	set.client = clientFor(t, rw)
-	if err := s.deliver(t.Context(), set, makePoints(3, 1)); err != nil {
+	if err := s.deliver(t.Context(), set, makePoints(3, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, in, 3, 1)
@@ -262,7 +262,7 @@ func TestReceiverThatIsGoneAndComesBack(t *testing.T) {
 	s, _ := quick(t)
 	set := settingsFor(t, "http://"+address, false)
 	done := make(chan error, 1)
-	go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1)) }()
+	go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1), &fates{}) }()
 	eventually(t, func() bool { return strings.Contains(s.state.snapshot().LastError, "connection refused") })
 	in := unstartedInbox(t, always(204))
 	in.Listener.Close()
@@ -296,13 +296,13 @@ func TestAddressThatChanges(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, now.Load().Listener.Addr().String())
 	}}
 	s, _ := quick(t)
-	if err := s.deliver(t.Context(), set, makePoints(3, 1)); err != nil {
+	if err := s.deliver(t.Context(), set, makePoints(3, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	first.CloseClientConnections()
 	first.Listener.Close()
 	now.Store(second)
-	if err := s.deliver(t.Context(), set, makePoints(3, 1)); err != nil {
+	if err := s.deliver(t.Context(), set, makePoints(3, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, first, 3, 1)

@@ -134,7 +134,7 @@ func TestCertificatesThatAreMended(t *testing.T) {
 			rw.HTTPClientConfig.TLSConfig = promcfg.TLSConfig{CAFile: ca}
 			set.client = clientFor(t, rw)
 			done := make(chan error, 1)
-			go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1)) }()
+			go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1), &fates{}) }()
 			eventually(t, func() bool { return !s.state.snapshot().ParkedSince.IsZero() })
 			if got := s.state.snapshot().LastError; !strings.Contains(got, c.says) {
 				t.Errorf("the last error is %q", got)
@@ -180,14 +180,14 @@ func TestClientCertificateThatIsRotated(t *testing.T) {
 	set := settingsFor(t, in.URL, false)
 	set.client = clientFor(t, rw)
 	done := make(chan error, 1)
-	go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1)) }()
+	go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1), &fates{}) }()
 	eventually(t, func() bool { return !s.state.snapshot().ParkedSince.IsZero() })
 	for _, name := range []string{"first", "second"} {
 		cert, key := a.issue(name, time.Now().Add(time.Hour))
 		store(t, keyFile, key)
 		store(t, certFile, cert)
 		if name == "second" {
-			go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1)) }()
+			go func() { done <- s.deliver(t.Context(), set, makePoints(3, 1), &fates{}) }()
 		}
 		if err := <-done; err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ func (d *destination) apply(set *settings) {
 		d.save(func(s *state) { s.identity = set.identity })
 	}
 	d.metrics.rename(set)
+	d.ledger.rule(set)
 	former := d.set.Swap(set)
 	close(former.replaced)
 }
@@ -38,20 +39,15 @@ func (d *destination) sentUntil() logged.Position {
 
 // note counts what became of a window's points.
 func (d *destination) note(w *window) {
+	f := fates{left: leftOut{repeat: w.repeated}}
+	f.lose(lostUnknown, w.unknown)
+	d.ledger.settle(&f, d.set.Load())
 	if w.unknown > 0 {
 		d.metrics.lose(lostUnknown, w.unknown)
 		level.Error(d.logger).Log("msg", "the log has samples of series that it has no labels of; they are lost", "samples", w.unknown, "until", w.end)
 	}
 	d.metrics.sent(w)
-	if !w.begin.Before(d.from) {
-		d.handled.Add(int64(w.points + w.unknown + w.repeated))
-	}
 	w.unknown, w.repeated, w.orphans = 0, 0, 0
-}
-
-// pending counts the samples of this process that have no answer yet.
-func (d *destination) pending() float64 {
-	return float64(max(d.logged.Load()-d.before-d.handled.Load(), 0))
 }
 
 // end lets go of the log, once run has ended; but for the claim.

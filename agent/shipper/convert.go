@@ -24,6 +24,9 @@ type classicForm struct {
 // maxClassic bounds the series that one is remembered as: bounds may change.
 const maxClassic = 1000
 
+// countSuffix is of the classic series by which a histogram counts.
+const countSuffix = "_count"
+
 type classicName struct {
 	suffix string
 	bound  float64
@@ -125,7 +128,7 @@ func (s *settings) classic(to []point, p *point, custom any, st int64) []point {
 		}
 		add(classicName{"_bucket", bound}, n)
 	}
-	add(classicName{suffix: "_count"}, count)
+	add(classicName{suffix: countSuffix}, count)
 	add(classicName{suffix: "_sum"}, sum)
 	return to
 }
@@ -150,6 +153,7 @@ func (s *settings) classicSeries(of *series, name classicName) *series {
 	made := &series{labels: b.Labels(), complete: of.complete, metadata: of.metadata}
 	made.logged = made.labels
 	made.name = made.logged.Hash()
+	made.part = name.suffix != countSuffix
 	form.series[name] = made
 	return made
 }

@@ -57,18 +57,19 @@ func newSender(logger log.Logger, vec *sendMetricsVec) *sender {
 }
 
 // deliver returns when each point is stored, refused for good or over its age
-// limit, and counted. Points of a series must stand together, unless there are
+// limit, and counted, also in into, where an error leaves those that were
+// settled before it. Points of a series must stand together, unless there are
 // few; exemplars behind their sample. Its errors are
 // errReplaced, after which it is to be called with the newer settings and all
 // points again (it knows which have their answer), and that of ctx. It may
 // change the order of points.
-func (s *sender) deliver(ctx context.Context, set *settings, points []point) error {
+func (s *sender) deliver(ctx context.Context, set *settings, points []point, into *fates) error {
 	points = s.unanswered(points)
 	if len(points) == 0 {
 		return nil
 	}
 	d := &delivery{
-		sender: s, set: set, metrics: s.enter(set), bench: s.takeBench(),
+		sender: s, set: set, metrics: s.enter(set), bench: s.takeBench(), fates: into,
 		whole: len(points), grouped: len(points) > fewPoints,
 	}
 	defer s.giveBench(d.bench)
@@ -96,6 +97,7 @@ type delivery struct {
 	set     *settings
 	metrics *sendMetrics
 	bench   *bench
+	fates   *fates
 	whole   int // points of the request before anything was cut
 
 	grouped bool // points of a series stand together
@@ -223,37 +225,10 @@ func (d *delivery) young(points []point) []point {
 	}
 	if len(old) > 0 {
 		d.metrics.dropOld(old)
+		d.fates.lose(lostAge, d.logged(old))
 		d.done(old)
 	}
 	return left
-}
-
-// store notes points as stored, but for what a 2.0 receiver says it has not.
-func (d *delivery) store(points []point, a answer) {
-	d.misses, d.limit = 0, 0
-	d.done(points)
-	if a.written.present {
-		if missing := d.metrics.missing(points, d.leftOut, a.written); missing > 0 {
-			d.sender.note(d.metrics, refusal{points: points, count: missing, answer: a})
-		}
-	}
-}
-
-// refuse notes points as refused for good.
-func (d *delivery) refuse(points []point, a answer) {
-	d.done(points)
-	d.metrics.failed(points)
-	d.sender.note(d.metrics, refusal{points: points, count: countSamples(points), answer: a})
-}
-
-// done remembers what has its answer of a request that is cut.
-func (d *delivery) done(points []point) {
-	if len(points) == d.whole {
-		return
-	}
-	for i := range points {
-		d.settled = append(d.settled, points[i].key())
-	}
 }
 
 // pause waits, unless ctx is done or the settings are replaced.

@@ -69,7 +69,7 @@ func TestPrometheusRefusesOneSampleOfTwoThousand(t *testing.T) {
 		for i := range points {
 			points[i].t += begin
 		}
-		if err := s.deliver(t.Context(), set, copied(points)); err != nil {
+		if err := s.deliver(t.Context(), set, copied(points), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		next := copied(points)
@@ -77,7 +77,7 @@ func TestPrometheusRefusesOneSampleOfTwoThousand(t *testing.T) {
 			next[i].t += 10
 		}
 		next[1234].t = begin - 1000
-		if err := s.deliver(t.Context(), set, copied(next)); err != nil {
+		if err := s.deliver(t.Context(), set, copied(next), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		if got := countStored(t, db); got != 7999 {
@@ -96,7 +96,7 @@ func TestPrometheusRefusesOneSampleOfTwoThousand(t *testing.T) {
 
 		// Sent a second time, as after a crash, what is the newest of its series is
 		// taken and nothing is stored twice.
-		if err := s.deliver(t.Context(), set, copied(next)); err != nil {
+		if err := s.deliver(t.Context(), set, copied(next), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		if got := countStored(t, db); got != 7999 {

@@ -26,6 +26,7 @@ type delivered struct {
 	// ParkedSince while it is no route that is not ready.
 	FailingSince time.Time
 	ParkedSince  time.Time
+	Offset       clockOffset
 }
 
 // sendState keeps it. It is for concurrent use.
@@ -63,6 +64,7 @@ func (s *sendState) note(a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	s.now.Offset.learn(a)
 	if a.verdict != stored {
 		s.now.LastError, s.now.LastStatus, s.now.LastErrorAt = a.String(), a.status, now
 	}

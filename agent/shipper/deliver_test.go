@@ -33,10 +33,10 @@ func TestSettingsReplacedWhileARequestIsCut(t *testing.T) {
 	set = settingsFor(t, in.URL, false)
 	s, registry := quick(t)
 	points := makePoints(100, 2)
-	if err := s.deliver(t.Context(), set, copied(points)); !errors.Is(err, errReplaced) {
+	if err := s.deliver(t.Context(), set, copied(points), &fates{}); !errors.Is(err, errReplaced) {
 		t.Fatalf("got %v", err)
 	}
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), copied(points)); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), copied(points), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	wantStored(t, in, 100, 2, serial(0), serial(99))
@@ -58,10 +58,10 @@ func TestNewSettingsAreUsedForTheNextAttempt(t *testing.T) {
 	s, _ := quick(t)
 	set := settingsFor(t, in.URL, true)
 	set.encode.added = []addedLabel{{Label: labels.Label{Name: "n", Value: "all"}, force: true}}
-	if err := s.deliver(t.Context(), set, makePoints(1, 1)); err != nil {
+	if err := s.deliver(t.Context(), set, makePoints(1, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(1, 1)); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), makePoints(1, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	if !in.letter(0).v2 || in.letter(1).v2 {
@@ -101,7 +101,7 @@ func TestSamplesOverTheAgeLimitAreDroppedBeforeEachAttempt(t *testing.T) {
 		set := settingsFor(t, "http://receiver.invalid/", false)
 		set.client.http.Transport = inMemory{in}
 		set.sampleAgeLimit = time.Minute
-		if err := s.deliver(t.Context(), set, points); err != nil {
+		if err := s.deliver(t.Context(), set, points, &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		if first, second := in.letter(0).count, in.letter(1).count; first != 2 || second != 1 {
@@ -111,7 +111,7 @@ func TestSamplesOverTheAgeLimitAreDroppedBeforeEachAttempt(t *testing.T) {
 			t.Errorf("%v counted as dropped", got)
 		}
 		old := makePoints(3, 1)
-		if err := s.deliver(t.Context(), set, old); err != nil || in.requests() != 2 {
+		if err := s.deliver(t.Context(), set, old, &fates{}); err != nil || in.requests() != 2 {
 			t.Errorf("only old samples: %v, %d requests", err, in.requests())
 		}
 	})
@@ -143,7 +143,7 @@ func TestFallingBackToRemoteWriteOne(t *testing.T) {
 			s, _ := quick(t)
 			set := settingsFor(t, in.URL, true)
 			for range 2 {
-				if err := s.deliver(t.Context(), set, makePoints(4, 1)); err != nil {
+				if err := s.deliver(t.Context(), set, makePoints(4, 1), &fates{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -155,7 +155,7 @@ func TestFallingBackToRemoteWriteOne(t *testing.T) {
 				t.Errorf("%d requests, want %d", in.requests(), c.requests)
 			}
 			// Other settings: 2.0 is tried again.
-			if err := s.deliver(t.Context(), settingsFor(t, in.URL, true), makePoints(4, 1)); err != nil {
+			if err := s.deliver(t.Context(), settingsFor(t, in.URL, true), makePoints(4, 1), &fates{}); err != nil {
 				t.Fatal(err)
 			}
 			if !in.letter(c.requests).v2 {
@@ -178,7 +178,7 @@ func TestSuccessOfSomethingElseIsNotBelieved(t *testing.T) {
 	s, _ := quick(t)
 	set := settingsFor(t, in.URL, true)
 	for range 2 {
-		if err := s.deliver(t.Context(), set, makePoints(4, 1)); err != nil {
+		if err := s.deliver(t.Context(), set, makePoints(4, 1), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestSuccessThatHasNotStoredAll(t *testing.T) {
 		return reply{status: 204, header: map[string]string{"X-Prometheus-Remote-Write-Samples-Written": "3"}}
 	})
 	s, registry := quick(t)
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, true), makePoints(10, 1)); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, true), makePoints(10, 1), &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	if in.requests() != 1 {
@@ -216,7 +216,7 @@ func TestAttemptsAreCountedByKind(t *testing.T) {
 	points[1].other = &other{histogram: tsdbutil.GenerateTestHistogram(1)}
 	points[2].other = &other{floatHistogram: tsdbutil.GenerateTestFloatHistogram(1)}
 	s, registry := quick(t)
-	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points); err != nil {
+	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points, &fates{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]float64{
@@ -250,7 +250,7 @@ func TestConcurrentDeliveries(t *testing.T) {
 	var all sync.WaitGroup
 	for shard := range 8 {
 		all.Go(func() {
-			if err := s.deliver(t.Context(), set, points[shard*100:(shard+1)*100:(shard+1)*100]); err != nil {
+			if err := s.deliver(t.Context(), set, points[shard*100:(shard+1)*100:(shard+1)*100], &fates{}); err != nil {
 				t.Error(err)
 			}
 			s.state.snapshot()

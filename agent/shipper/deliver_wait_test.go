@@ -105,7 +105,7 @@ func TestWaitsBetweenAttempts(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				set, transport := scriptedSettings(c.script)
-				if err := patient().deliver(t.Context(), set, makePoints(2, 1)); err != nil {
+				if err := patient().deliver(t.Context(), set, makePoints(2, 1), &fates{}); err != nil {
 					t.Fatal(err)
 				}
 				got := transport.waits()
@@ -137,7 +137,7 @@ func TestTroubleIsTriedByOneRequest(t *testing.T) {
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() {
-				if err := s.deliver(t.Context(), set, makePoints(2, 1)); err != nil {
+				if err := s.deliver(t.Context(), set, makePoints(2, 1), &fates{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -169,7 +169,7 @@ func TestNewSettingsEndEachWait(t *testing.T) {
 				var all sync.WaitGroup
 				for range 3 {
 					all.Go(func() {
-						if err := s.deliver(t.Context(), set, makePoints(2, 1)); !errors.Is(err, errReplaced) {
+						if err := s.deliver(t.Context(), set, makePoints(2, 1), &fates{}); !errors.Is(err, errReplaced) {
 							t.Errorf("got %v", err)
 						}
 					})
@@ -178,7 +178,7 @@ func TestNewSettingsEndEachWait(t *testing.T) {
 				close(set.replaced)
 				all.Wait()
 				better, transport := scriptedSettings(func(int) (int, map[string]string) { return 204, nil })
-				if err := s.deliver(t.Context(), better, makePoints(2, 1)); err != nil {
+				if err := s.deliver(t.Context(), better, makePoints(2, 1), &fates{}); err != nil {
 					t.Error(err)
 				}
 				if took := time.Since(begun); took != 0 || len(transport.at) != 1 {
@@ -200,7 +200,7 @@ func TestDeliverEndsWithItsContext(t *testing.T) {
 				defer cancel()
 				begun := time.Now()
 				s := patient()
-				if err := s.deliver(ctx, set, makePoints(2, 1)); !errors.Is(err, context.DeadlineExceeded) {
+				if err := s.deliver(ctx, set, makePoints(2, 1), &fates{}); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v", err)
 				}
 				if took := time.Since(begun); took != time.Second {
@@ -228,7 +228,7 @@ func TestTroubleAndItsEndAreLogged(t *testing.T) {
 			}
 			return 204, nil
 		})
-		if err := s.deliver(t.Context(), set, makePoints(1, 1)); err != nil {
+		if err := s.deliver(t.Context(), set, makePoints(1, 1), &fates{}); err != nil {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")

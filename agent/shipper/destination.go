@@ -29,7 +29,8 @@ const lookEvery = 5 * time.Second
 type destination struct {
 	logger  log.Logger
 	log     Log
-	logged  *atomic.Int64 // points committed, by all
+	intake  *intake // of all
+	ledger  *ledger
 	sender  *sender
 	metrics *destinationMetrics
 	set     atomic.Pointer[settings]
@@ -70,11 +71,8 @@ type destination struct {
 	telling atomic.Bool // metadata is on its way
 	tellers sync.WaitGroup
 
-	returns bool            // it was there before
-	live    uint64          // generation of this process
-	from    logged.Position // what is logged from there on is counted as pending
-	before  int64           // points logged before that
-	handled atomic.Int64
+	returns bool   // it was there before
+	live    uint64 // generation of this process
 }
 
 // start begins to ship, from where the state stands. It must not be called twice.
@@ -83,8 +81,7 @@ func (d *destination) start(set *settings) {
 	d.wake = make(chan struct{}, 1)
 	d.closing = make(chan struct{})
 	d.done = make(chan struct{})
-	d.from, d.before = d.log.End(), d.logged.Load()
-	d.live, d.plan = d.from.Generation, d.state.Window
+	d.live, d.plan = d.ledger.from.Generation, d.state.Window
 	d.cache = newSeriesCache()
 	d.window = &window{}
 	d.mu.Lock() // giveUp may be called as soon as there is a claim.
@@ -103,6 +100,7 @@ func (d *destination) start(set *settings) {
 func (d *destination) run(ctx context.Context) {
 	telling, stopTelling := context.WithCancel(ctx)
 	defer d.endTelling(stopTelling)
+	defer d.inherit(ctx)()
 	err := d.resume(ctx)
 	for err == nil {
 		d.sendMetadata(telling)
@@ -117,6 +115,7 @@ func (d *destination) run(ctx context.Context) {
 			begun := time.Now()
 			if err = d.ship(ctx); err == nil {
 				d.shards.shipped(d.window.points, full, waited, time.Since(begun))
+				d.metrics.desires(max(d.shards.shards, d.set.Load().minShards))
 			}
 		}
 		if err == nil {

@@ -11,23 +11,24 @@ import (
 // destinationMetrics are those of one destination. Its methods may be called
 // concurrently.
 type destinationMetrics struct {
-	all     *metrics
-	pending func() float64
+	all *metrics
+	of  *destination
 
 	mu        sync.Mutex // guards the fields below: a reload may rename
 	name, url string
 	newest    newest
 }
 
-func (m *metrics) destination(set *settings, pending func() float64) *destinationMetrics {
-	d := &destinationMetrics{all: m, pending: pending, name: set.name, url: set.url}
+func (m *metrics) destination(set *settings, of *destination) *destinationMetrics {
+	d := &destinationMetrics{all: m, of: of, name: set.name, url: set.url}
 	for _, reason := range []string{lostBudget, lostRetention, lostUnknown} {
 		m.lost.WithLabelValues(set.name, set.url, reason)
 	}
 	m.repeated.WithLabelValues(set.name, set.url)
 	m.orphans.WithLabelValues(set.name, set.url)
-	m.maxShards.WithLabelValues(set.name, set.url).Set(float64(set.maxShards))
-	m.pending.add(d)
+	m.desiredShards.WithLabelValues(set.name, set.url).Set(float64(set.minShards))
+	d.limits(set)
+	m.ledgers.add(d)
 	return d
 }
 
@@ -39,14 +40,28 @@ func (d *destinationMetrics) rename(set *settings) {
 		d.all.forget(d.name, d.url)
 		d.name, d.url = set.name, set.url
 	}
+	d.limits(set)
+}
+
+// limits tells what is known from the settings.
+func (d *destinationMetrics) limits(set *settings) {
+	d.all.minShards.WithLabelValues(set.name, set.url).Set(float64(set.minShards))
 	d.all.maxShards.WithLabelValues(set.name, set.url).Set(float64(set.maxShards))
+	d.all.perRequest.WithLabelValues(set.name, set.url).Set(float64(set.perRequest))
+}
+
+// desires tells how many shards the destination would use without a limit.
+func (d *destinationMetrics) desires(shards int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all.desiredShards.WithLabelValues(d.name, d.url).Set(float64(shards))
 }
 
 // remove ends the series of the destination.
 func (d *destinationMetrics) remove() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all.pending.remove(d)
+	d.all.ledgers.remove(d)
 	d.all.forget(d.name, d.url)
 }
 
@@ -71,53 +86,8 @@ func (m *metrics) forget(name, url string) {
 	m.lost.DeletePartialMatch(by)
 	m.repeated.DeletePartialMatch(by)
 	m.orphans.DeletePartialMatch(by)
-	m.shards.DeletePartialMatch(by)
-	m.maxShards.DeletePartialMatch(by)
-	m.highestSent.DeletePartialMatch(by)
+	for _, g := range []*prometheus.GaugeVec{m.shards, m.minShards, m.maxShards, m.desiredShards, m.perRequest, m.highestSent} {
+		g.DeletePartialMatch(by)
+	}
 	m.send.forget(name, url)
-}
-
-// pendingCollector asks each destination when it is scraped.
-type pendingCollector struct {
-	desc *prometheus.Desc
-
-	mu           sync.Mutex // guards destinations
-	destinations []*destinationMetrics
-}
-
-func (c *pendingCollector) add(d *destinationMetrics) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.destinations = append(c.destinations, d)
-}
-
-func (c *pendingCollector) remove(d *destinationMetrics) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, other := range c.destinations {
-		if other == d {
-			c.destinations = append(c.destinations[:i:i], c.destinations[i+1:]...)
-			return
-		}
-	}
-}
-
-// Describe implements prometheus.Collector.
-func (c *pendingCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
-
-// Collect implements prometheus.Collector.
-func (c *pendingCollector) Collect(to chan<- prometheus.Metric) {
-	c.mu.Lock()
-	all := append([]*destinationMetrics(nil), c.destinations...)
-	c.mu.Unlock()
-	sums := map[[2]string]float64{}
-	for _, d := range all {
-		d.mu.Lock()
-		by := [2]string{d.name, d.url}
-		d.mu.Unlock()
-		sums[by] += d.pending() // Two may share name and URL: of one URL, by rules.
-	}
-	for by, n := range sums {
-		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, n, by[0], by[1])
-	}
 }

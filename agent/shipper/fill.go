@@ -33,6 +33,9 @@ func (d *destination) next() *logged.Batch {
 		d.spare = b
 		return nil
 	}
+	if d.plan == nil { // Else it may be read again.
+		d.ledger.saw(b)
+	}
 	return b
 }
 
@@ -62,7 +65,7 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 		// Whatever comes from here on begins a window, and wakes. One that has
 		// begun has time until it is full, or its deadline.
 		d.wanted.Store(1)
-		committed := d.logged.Load()
+		now, quiet := d.intake.quiet()
 		full, points := d.read(set)
 		if full || due {
 			return full, waited, nil
@@ -82,7 +85,9 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 				settled = time.After(syncEvery)
 			}
 			d.open(set)
-			d.handled.Store(committed - d.before) // All of it: the log has no more.
+			if quiet && d.intake.still(now) {
+				d.ledger.all(now.supplied, d.atEnd)
+			}
 		} else {
 			d.wanted.Store(int64(d.window.room()))
 		}
@@ -108,6 +113,9 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 		}
 	}
 }
+
+// atEnd says whether nothing of the log is behind what was sent.
+func (d *destination) atEnd() bool { return !d.sentUntil().Before(d.log.End()) }
 
 // open begins an empty window.
 func (d *destination) open(set *settings) {
@@ -139,6 +147,11 @@ func (d *destination) read(set *settings) (full bool, points int) {
 		return true, w.points // giveUp has ended it.
 	}
 	d.cache.now = time.Now().UnixMilli()
+	defer func() {
+		if w.points > 0 {
+			d.ledger.begins(w.oldest)
+		}
+	}()
 	for {
 		b := d.next()
 		if b == nil {

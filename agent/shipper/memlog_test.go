@@ -127,6 +127,21 @@ func (l *memLog) End() logged.Position {
 
 func (l *memLog) Read(from logged.Position) Reader { return &memReader{log: l, at: from} }
 
+func (l *memLog) Skim(from logged.Position) Reader { return l.Read(from) }
+
+func (l *memLog) Size(from logged.Position) (size int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.records {
+		if !b.Begin.Before(from) {
+			size += memRecord
+		}
+	}
+	return size
+}
+
+func (l *memLog) Budget() (left time.Duration, known bool) { return 0, false }
+
 func (l *memLog) Claim(from logged.Position, giveUp func(logged.Position, string)) Claim {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,6 +270,7 @@ func (r *rig) restart() {
 }
 
 func (r *rig) commit(series int, t int64) {
+	r.Committing(series)
 	r.log.commit(series, t)
 	r.Committed(series, 0, 0, t)
 }

@@ -20,9 +20,10 @@ type metrics struct {
 	send          *sendMetricsVec
 
 	lost, repeated, orphans *prometheus.CounterVec
-	shards, maxShards       *prometheus.GaugeVec
 	highestSent             *prometheus.GaugeVec
-	pending                 *pendingCollector
+	ledgers                 *ledgerCollector
+
+	shards, minShards, maxShards, desiredShards, perRequest *prometheus.GaugeVec
 }
 
 // newest keeps a gauge of seconds at the highest of many milliseconds.
@@ -38,6 +39,12 @@ func (n *newest) set(g prometheus.Gauge, ms int64) {
 		n.value = ms
 		g.Set(math.Floor(float64(ms) / 1000))
 	}
+}
+
+func (n *newest) seconds() float64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return math.Floor(float64(n.value) / 1000)
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -69,14 +76,18 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Samples that the log held a second time, as it does after a failed write, and that were not sent again."),
 		orphans: counter("torchbearer_remote_exemplars_orphaned_total",
 			"Exemplars not sent because the sample they go with was not in the same window of the log."),
-		shards:      gauge("prometheus_remote_storage_shards", "Requests that may be on their way at once."),
-		maxShards:   gauge("prometheus_remote_storage_shards_max", "Requests that may be on their way at once when a destination is behind."),
+		shards:    gauge("prometheus_remote_storage_shards", "Requests that may be on their way at once."),
+		minShards: gauge("prometheus_remote_storage_shards_min", "Requests that may be on their way at once, at least."),
+		maxShards: gauge("prometheus_remote_storage_shards_max", "Requests that may be on their way at once when a destination is behind."),
+		desiredShards: gauge("prometheus_remote_storage_shards_desired",
+			"Requests that a destination would have on their way at once, were there no limit: 1 unless it is behind."),
+		perRequest:  gauge("prometheus_remote_storage_max_samples_per_send", "Samples that a request may have."),
 		highestSent: gauge("prometheus_remote_storage_queue_highest_sent_timestamp_seconds", "Highest timestamp that was answered for, in seconds since the epoch."),
 	}
-	m.pending = &pendingCollector{desc: prometheus.NewDesc("prometheus_remote_storage_samples_pending",
-		"Samples and histograms logged by this process that have no answer yet.", []string{"remote_name", "url"}, nil)}
+	m.ledgers = newLedgerCollector(&m.newest)
 	reg.MustRegister(m.samplesIn, m.histogramsIn, m.exemplarsIn, m.highest, m.journalFailed,
-		m.lost, m.repeated, m.orphans, m.shards, m.maxShards, m.highestSent, m.pending)
+		m.lost, m.repeated, m.orphans, m.highestSent, m.ledgers,
+		m.shards, m.minShards, m.maxShards, m.desiredShards, m.perRequest)
 	m.send = newSendMetrics(reg)
 	return m
 }

@@ -36,6 +36,7 @@ type series struct {
 	// come while encoding.
 	complete bool
 	dropped  bool                             // by write_relabel_configs
+	rule     int32                            // that dropped it
 	metadata unique.Handle[metadata.Metadata] // may be zero
 
 	// What follows is for reading the log, not for encoding.
@@ -50,6 +51,7 @@ type series struct {
 	grouping uint32       // and rank are for group
 	rank     int32        // the same
 	classic  *classicForm // nil if it never had a histogram to convert
+	part     bool         // its points are of a histogram that counts by another series
 }
 
 // same says whether two are one series of the log, which gives it another ref

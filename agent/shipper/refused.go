@@ -69,11 +69,12 @@ func newRefusedLog(logger log.Logger) *refusedLog {
 	return &refusedLog{logger: logger, logged: map[string]*refusedCount{}}
 }
 
-// note counts and keeps a refusal.
-func (s *sender) note(m *sendMetrics, r refusal) {
+// note counts and keeps a refusal, and returns its reason.
+func (s *sender) note(m *sendMetrics, r refusal) string {
 	reason := reasonOf(r.answer.status, r.answer.words)
 	m.refused(reason, r.count)
 	s.refused.add(reason, r)
+	return reason
 }
 
 func (l *refusedLog) add(reason string, r refusal) {

@@ -69,8 +69,23 @@ func (d *destination) prepare(ctx context.Context) bool {
 		d.window.reset(sent, 1, set.perRequest)
 		return false
 	}
-	d.plan = nil
+	d.resumed()
 	return true
+}
+
+// resumed tells the ledger what has no answer of the window that was cut again.
+// The caller holds mu.
+func (d *destination) resumed() {
+	w, has := d.window, d.window.logged
+	for i, points := range w.shards {
+		w.progress[i].begun = w.plan.Done[i]
+		has -= standing(points[:min(w.plan.Done[i], len(points))])
+	}
+	d.ledger.resumed(d.plan.Points, has)
+	d.plan = nil
+	if d.ahead != nil {
+		d.ledger.saw(d.ahead)
+	}
 }
 
 // lookBack reads what the segment has before a position, to know the newest
@@ -139,6 +154,7 @@ func (d *destination) abandon(reason string) {
 	plan := d.plan
 	d.plan = nil
 	d.metrics.lose(reason, plan.Points)
+	d.ledger.abandoned(plan.Points, reason)
 	level.Error(d.logger).Log("msg", "what was being sent is no longer in the log; it is lost", "reason", reason, "samples", plan.Points, "until", plan.End)
 	_ = d.reader.Close() // It was only read.
 	d.reader, d.ahead = d.log.Read(plan.End), nil

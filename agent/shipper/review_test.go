@@ -75,6 +75,7 @@ func TestRepeatsInAWindowThatIsResumed(t *testing.T) {
 		b.Samples = append(b.Samples, sample(i+1, 10, 10), sample(i+1, 11, 11))
 	}
 	r.log.know(1, named(serial(0)))
+	r.Committing(6)
 	r.log.write(b)
 	r.Committed(6, 0, 0, 11)
 	until(t, "it was tried", func() bool { return first.Load() != nil })

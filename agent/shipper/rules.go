@@ -16,11 +16,18 @@ import (
 func (s *Shipper) RuleCounts() []status.RuleCount {
 	all := []status.RuleCount{}
 	for _, d := range *s.running.Load() {
-		set := d.set.Load()
-		for i, r := range set.relabel {
-			if drops(r) {
-				all = append(all, status.RuleCount{Destination: set.name, Rule: i, Text: oneLine(r)})
-			}
+		all = append(all, d.ruleCounts()...)
+	}
+	return all
+}
+
+func (d *destination) ruleCounts() []status.RuleCount {
+	set := d.set.Load()
+	counts := d.ledger.ruleCounts(set)
+	var all []status.RuleCount
+	for i, r := range set.relabel {
+		if drops(r) {
+			all = append(all, status.RuleCount{Destination: set.name, Rule: i, Text: set.rules[i], Samples: counts[i]})
 		}
 	}
 	return all

@@ -32,6 +32,7 @@ type settings struct {
 	encode encodeOptions
 
 	relabel   []*relabel.Config
+	rules     []string // of relabel, for people
 	mandatory []labels.Label
 	trusted   bool // some jobs may bring mandatory labels of their own
 
@@ -79,6 +80,9 @@ func newSettings(cfg *config.Config, rw *promconfig.RemoteWriteConfig, typeAndUn
 		convert:        rw.ConvertNHCBToClassic,
 		metadata:       rw.MetadataConfig,
 		replaced:       make(chan struct{}),
+	}
+	for _, r := range s.relabel {
+		s.rules = append(s.rules, oneLine(r))
 	}
 	s.minShards = min(max(q.MinShards, 1), s.maxShards)
 	if s.name == "" {
@@ -130,9 +134,11 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 			b.Set(l.Name, l.Value)
 		}
 	}
-	if !relabel.ProcessBuilder(b, s.relabel...) {
-		to.labels, to.dropped = labels.EmptyLabels(), true
-		return
+	for i := range s.relabel {
+		if !relabel.ProcessBuilder(b, s.relabel[i]) {
+			to.labels, to.dropped, to.rule = labels.EmptyLabels(), true, int32(i)
+			return
+		}
 	}
 	for _, l := range s.mandatory {
 		value := l.Value

@@ -55,19 +55,46 @@ func (d *destination) shipShard(ctx context.Context, set *settings, shard int) e
 	for {
 		d.window.next(shard, set, r)
 		if r.done == 0 {
+			d.check(shard)
 			return nil
 		}
+		var f fates
 		if d.window.again && len(r.points) > fewPoints {
 			r.points = g.group(r.points, d.window.renewed)
 		}
 		if len(r.points) > 0 {
-			if err := d.sender.deliver(ctx, set, r.points); err != nil {
+			if err := d.sender.deliver(ctx, set, r.points, &f); err != nil {
+				d.window.progress[shard].replaced = true
+				d.settle(shard, set, &f)
 				return err
 			}
 		}
 		r.bounds.keep()
+		if !d.window.progress[shard].replaced {
+			f.fit(r.kept)
+		}
+		f.left.add(&r.left)
+		d.settle(shard, set, &f)
 		d.answered(shard, r)
 	}
+}
+
+// settle tells the ledger what became of points of a shard.
+func (d *destination) settle(shard int, set *settings, f *fates) {
+	d.window.progress[shard].settled += f.decided() + f.left.total()
+	d.ledger.settle(f, set)
+}
+
+// check sees to it that each point of a shard has one fate, if the settings were
+// replaced while it was being sent: what is made again may be cut, or converted,
+// otherwise.
+func (d *destination) check(shard int) {
+	p, points := &d.window.progress[shard], d.window.shards[shard]
+	if !p.replaced {
+		return
+	}
+	p.replaced = false
+	d.ledger.correct(p.settled - standing(points[min(p.begun, len(points)):]))
 }
 
 // answered journals that a request has its answer, unless that of the window

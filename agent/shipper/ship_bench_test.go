@@ -47,6 +47,9 @@ func (l *benchLog) End() logged.Position {
 
 func (l *benchLog) Read(from logged.Position) Reader { return &benchReader{log: l, at: from.Offset} }
 
+func (l *benchLog) Skim(from logged.Position) Reader { return l.Read(from) }
+func (l *benchLog) Size(logged.Position) int64       { return 0 }
+func (l *benchLog) Budget() (time.Duration, bool)    { return 0, false }
 func (l *benchLog) Claim(logged.Position, func(logged.Position, string)) Claim {
 	return (*benchClaim)(l)
 }

@@ -52,7 +52,7 @@ type Shipper struct {
 	opts    Options
 	metrics *metrics
 	running atomic.Pointer[[]*destination]
-	logged  atomic.Int64 // points committed
+	intake  intake
 
 	mu       sync.Mutex // guards the fields below
 	begun    bool
@@ -75,11 +75,18 @@ func New(opts Options) *Shipper {
 	return s
 }
 
+// Committing tells that a commit of so many samples and histograms begins. One
+// of Committed and Lost tells how it ended. None of them blocks.
+func (s *Shipper) Committing(points int) { s.intake.begin(points) }
+
+// Lost tells that a commit could not be written to the log, and why.
+func (s *Shipper) Lost(points int, reason string) { s.intake.lose(points, reason) }
+
 // Committed tells what was committed to the log, newest being the highest
-// timestamp in it in milliseconds. It never blocks.
+// timestamp in it in milliseconds.
 func (s *Shipper) Committed(samples, histograms, exemplars int, newest int64) {
 	s.metrics.in(samples, histograms, exemplars, newest)
-	s.logged.Add(int64(samples + histograms))
+	s.intake.end()
 	for _, d := range *s.running.Load() {
 		d.wakeUp(samples + histograms)
 	}
@@ -256,7 +263,7 @@ func (s *Shipper) Close(ctx context.Context) error {
 		case <-ctx.Done():
 			late = ErrDeadline
 			level.Warn(d.logger).Log("msg", "the flush deadline is over; what was not sent stays in the log and is sent after the next start",
-				"flush_deadline", s.opts.FlushDeadline, "samples_pending", d.pending())
+				"flush_deadline", s.opts.FlushDeadline, "samples_pending", d.ledger.pending())
 		}
 		d.stop()
 	}

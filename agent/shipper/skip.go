@@ -8,13 +8,6 @@ import (
 	"torchbearer/agent/logged"
 )
 
-// Why samples were lost that had been logged.
-const (
-	lostBudget    = "budget"         // the disk budget was spent
-	lostRetention = "retention"      // they were too old
-	lostUnknown   = "unknown_series" // the record with their labels is damaged or gone
-)
-
 // skip reads, ahead of a destination, what it will never be sent.
 type skip struct {
 	reader Reader
@@ -52,11 +45,12 @@ func (d *destination) giveUp(to logged.Position, reason string) {
 		d.skip = &skip{reader: d.log.Read(d.reader.Position()), cache: newSeriesCache(), ahead: d.ahead, old: d.reader}
 		d.ahead = nil
 	}
-	lost := d.skip.to(to, d.set.Load(), func(b *logged.Batch) {
-		if !b.Begin.Before(d.from) {
-			d.handled.Add(int64(b.Points()))
-		}
-	})
+	set := d.set.Load()
+	left := d.skip.to(to, set, d.ledger.saw)
+	lost := left.sent
+	left.sent = 0
+	left.lose(reason, lost)
+	d.ledger.settle(&left, set)
 	if lost == 0 {
 		return
 	}
@@ -65,28 +59,27 @@ func (d *destination) giveUp(to logged.Position, reason string) {
 		"reason", reason, "samples", lost, "until", to)
 }
 
-// to reads on to a position and counts the points that set would have sent.
-// skipped is told of each record.
-func (s *skip) to(to logged.Position, set *settings, skipped func(*logged.Batch)) int {
-	lost := 0
+// to reads on to a position and counts points as if set had sent them. saw is
+// told of each record that is read.
+func (s *skip) to(to logged.Position, set *settings, saw func(*logged.Batch)) (f fates) {
 	for s.position().Before(to) {
 		if s.ahead == nil {
 			s.old = nil
 			s.ahead = &logged.Batch{}
 			if !s.reader.Next(s.ahead) {
 				s.ahead = nil
-				return lost
+				return f
 			}
+			saw(s.ahead)
 			continue // It may begin where it need not be skipped.
 		}
-		lost += s.count(s.ahead, set)
-		skipped(s.ahead)
+		s.count(s.ahead, set, &f)
 		s.ahead = nil
 	}
-	return lost
+	return f
 }
 
-func (s *skip) count(b *logged.Batch, set *settings) int {
+func (s *skip) count(b *logged.Batch, set *settings, f *fates) {
 	s.cache.enter(b.Generation)
 	w := &window{}
 	w.reset(b.Begin, 1, set.perRequest)
@@ -95,11 +88,15 @@ func (s *skip) count(b *logged.Batch, set *settings) int {
 		find = s.old.Series
 	}
 	w.add(b, set, s.cache, find)
-	n := w.unknown
+	f.sent += w.unknown
+	f.left.repeat += w.repeated
 	for i := range w.shards[0] {
-		if set.kept(&w.shards[0][i]) {
-			n++
+		switch p := &w.shards[0][i]; {
+		case p.series.stand:
+		case set.kept(p):
+			f.sent++
+		default:
+			f.left.drop(p.series)
 		}
 	}
-	return n
 }

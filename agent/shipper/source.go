@@ -3,6 +3,8 @@
 package shipper
 
 import (
+	"time"
+
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"torchbearer/agent/logged"
@@ -13,8 +15,16 @@ type Log interface {
 	// Begin and End are where what is held begins, and where it ends.
 	Begin() logged.Position
 	End() logged.Position
+	// Size is how many bytes are held from a position on.
+	Size(from logged.Position) int64
+	// Budget is how long the log can be held whole if nothing of it is let go; it
+	// may not be known.
+	Budget() (left time.Duration, known bool)
 	// Read reads from a position on.
 	Read(from logged.Position) Reader
+	// Skim is Read for who only counts: Series finds nothing, which saves the
+	// memory for them.
+	Skim(from logged.Position) Reader
 	// Claim holds everything from a position on. giveUp is called when what is
 	// before a position must go all the same, for the reason given; it goes when
 	// the call returns.

@@ -27,9 +27,19 @@ type window struct {
 	again     bool // a series has several points
 	renewed   bool // a series may be in it by two refs
 	newest    int64
-	orphans   int // exemplars without a point in the window
-	unknown   int // points of series that the log has no labels of
-	repeated  int // points not newer than one of their series before
+	oldest    int64      // timestamp; noTime when it has no points
+	logged    int        // points of all its records
+	progress  []progress // of each shard
+	orphans   int        // exemplars without a point in the window
+	unknown   int        // points of series that the log has no labels of
+	repeated  int        // points not newer than one of their series before
+}
+
+// progress is what the ledger knows of a shard.
+type progress struct {
+	begun    int  // points that had their answer before
+	settled  int  // points since, that stand for themselves
+	replaced bool // the settings were, while it was being sent
 }
 
 type attached struct {
@@ -44,8 +54,10 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 		number: w.number + 1, begin: begin, end: begin,
 		plan:      intent{Shards: shards, PerRequest: perRequest, Done: make([]int, shards)},
 		shards:    make([][]point, shards),
+		progress:  make([]progress, shards),
 		exemplars: w.exemplars,
 		newest:    math.MinInt64,
+		oldest:    noTime,
 	}
 	clear(w.exemplars)
 	// The memory of the shards is used again, so long as it is not that of an
@@ -61,6 +73,7 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 // add takes what one record holds.
 func (w *window) add(b *logged.Batch, set *settings, cache *seriesCache, find lookup) {
 	w.end = b.End
+	w.logged += b.Points()
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		w.put(point{series: cache.get(s.Ref, set, find), t: s.T, st: s.ST, v: s.V}, cache)
@@ -117,7 +130,9 @@ func (w *window) put(p point, cache *seriesCache) {
 	w.shards[shard] = append(w.shards[shard], p)
 	w.points++
 	w.weight += p.weight()
-	w.newest = max(w.newest, p.t)
+	if w.newest = max(w.newest, p.t); p.t < w.oldest || w.points == 1 {
+		w.oldest = p.t
+	}
 }
 
 // replace has the later one of two samples with one timestamp sent: what the
@@ -180,8 +195,9 @@ func (w *window) resolve(set *settings, b *labels.Builder) {
 // request is what is sent at once of a shard.
 type request struct {
 	points []point
-	done   int // points of the shard that are answered once these are; 0 when all are
-	kept   int // of the shard's points in it
+	done   int     // points of the shard that are answered once these are; 0 when all are
+	kept   int     // of the shard's points in it
+	left   leftOut // of the shard's points, that are not in it
 	bounds classicBounds
 }
 
@@ -190,7 +206,7 @@ func (w *window) next(shard int, set *settings, r *request) {
 	all := w.shards[shard]
 	begin := min(w.plan.Done[shard], len(all))
 	points, count := r.points[:0], 0
-	*r = request{done: begin}
+	*r = request{done: begin, left: leftOut{rules: r.left.rules[:0]}}
 	if set.convert {
 		r.bounds = classicBounds{}
 	}
@@ -201,6 +217,7 @@ func (w *window) next(shard int, set *settings, r *request) {
 			continue
 		}
 		if !set.kept(p) {
+			r.left.drop(p.series)
 			continue
 		}
 		count++
@@ -247,6 +264,17 @@ func (w *window) cut() int {
 	n := 0
 	for _, points := range w.shards {
 		n += len(points)
+	}
+	return n
+}
+
+// standing counts points that stand for themselves.
+func standing(points []point) int {
+	n := 0
+	for i := range points {
+		if !points[i].series.stand {
+			n++
+		}
 	}
 	return n
 }

@@ -59,8 +59,12 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 
 // Commit implements storage.AppenderTransaction.
 func (a *appender) Commit() error {
+	points := a.samples + a.histograms
+	if points > 0 {
+		a.log.opts.Follower.Committing(points)
+	}
 	if a.AppenderV2 == nil {
-		a.log.metrics.samplesLost.WithLabelValues(cmp.Or(a.log.trouble.reason(), reasonOther)).Add(float64(a.samples + a.histograms))
+		a.log.lose(points, cmp.Or(a.log.trouble.reason(), reasonOther))
 		return errNotWritten
 	}
 	a.log.unfinished.begin(a)
@@ -70,8 +74,8 @@ func (a *appender) Commit() error {
 	}
 	switch {
 	case err != nil:
-		a.log.commitFailed(a.samples+a.histograms, err)
-	case a.samples+a.histograms > 0:
+		a.log.commitFailed(points, err)
+	case points > 0:
 		a.log.hold.committed(a.samples, a.histograms)
 		a.log.opts.Follower.Committed(a.samples, a.histograms, a.exemplars, a.newest)
 	}

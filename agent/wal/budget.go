@@ -62,13 +62,15 @@ func (l *Log) keep() {
 // lowest is where the first one who claims anything begins.
 func (l *Log) lowest() logged.Position { return l.claims.lowest(l.hold.newest()) }
 
-// over says whether the data directory is larger than it may be. A segment is
-// written while space for it is being found, which the budget allows for; the
-// next checkpoint must fit, too, before tsdb/agent removes the last one.
+// over says whether the data directory is larger than it may be.
 func (l *Log) over() bool {
 	size, err := l.measure()
 	l.measuring.report(l.opts.Logger, "measuring the data directory", err)
-	return err == nil && size > l.opts.MaxBytes-min(l.hold.nextCheckpoint(), l.opts.MaxBytes/largestReserve)
+	if err != nil {
+		return false
+	}
+	l.foresee(size)
+	return size > l.limit()
 }
 
 // free frees a segment that nobody claims, if there is one.

@@ -141,8 +141,9 @@ func (h *hold) holdSegment(g *generation, index int) error {
 	if n := len(g.segments); n > 0 {
 		before := &g.segments[n-1]
 		before.written = now
-		if info, err := os.Lstat(g.segment(*before)); err == nil {
+		if info, err := os.Lstat(g.segment(*before)); err == nil && !before.stripped {
 			before.size = info.Size()
+			h.rolledBytes += info.Size()
 		}
 	}
 	g.segments = append(g.segments, heldSegment{index: index, written: now})

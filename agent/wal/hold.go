@@ -55,6 +55,9 @@ type hold struct {
 	unsynced []string // folders with new files
 	linking  episode  // of failures
 	closed   bool     // the log may be another process's
+	// rolledBytes are of the segments that are complete, of the generation written
+	// to.
+	rolledBytes int64
 
 	freeing episode  // for the goroutine that frees
 	synced  struct { // for the goroutine that syncs

@@ -24,10 +24,20 @@ import (
 // follower remembers what it was told.
 type follower struct {
 	samples int
+	lost    int
+	open    int // of commits that have not ended
 	newest  int64
 }
 
+func (f *follower) Committing(points int) { f.open += points }
+
+func (f *follower) Lost(points int, _ string) {
+	f.open -= points
+	f.lost += points
+}
+
 func (f *follower) Committed(samples, histograms, _ int, newest int64) {
+	f.open -= samples + histograms
 	f.samples += samples + histograms
 	f.newest = newest
 }

@@ -54,6 +54,7 @@ type Reader struct {
 	segment *segmentReader
 	final   bool       // nothing will be added to the segment any more
 	old     *oldSeries // of the generation of at; nil when that is current
+	skims   bool       // knows no series
 
 	unpack   *unpacker
 	decoder  *decoder
@@ -126,7 +127,10 @@ func (r *Reader) Position() logged.Position { return r.at }
 
 // Series finds a series of the generation of the batch read last.
 func (r *Reader) Series(ref chunks.HeadSeriesRef) (logged.Series, bool) {
-	if r.old != nil {
+	switch {
+	case r.skims:
+		return logged.Series{}, false
+	case r.old != nil:
 		return r.old.find(ref)
 	}
 	return r.table(ref)
@@ -252,7 +256,7 @@ func lostReason(err error) (reason string, ok bool) {
 // describe makes the series known that a segment about to be read may have
 // samples of.
 func (r *Reader) describe(at logged.Position, segments []int) error {
-	if at.Generation == r.files.current() {
+	if at.Generation == r.files.current() || r.skims {
 		r.old = nil
 		return nil
 	}

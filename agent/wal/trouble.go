@@ -30,10 +30,18 @@ func (l *Log) commitFailed(samples int, err error) {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		why = reasonNoSpace
 	}
-	l.metrics.samplesLost.WithLabelValues(why).Add(float64(samples))
+	l.lose(samples, why)
 	if l.trouble.why.CompareAndSwap(nil, &why) {
 		level.Error(l.opts.Logger).Log("msg", "writing a scrape to the log went wrong; samples are lost until it can be written to",
 			"samples", samples, "reason", why, "err", err)
+	}
+}
+
+// lose counts what could not be written.
+func (l *Log) lose(samples int, why string) {
+	if samples > 0 {
+		l.metrics.samplesLost.WithLabelValues(why).Add(float64(samples))
+		l.opts.Follower.Lost(samples, why)
 	}
 }
 

@@ -36,12 +36,19 @@ import (
 	"torchbearer/agent/logged"
 )
 
-// Follower is told of what was committed, to read it from the log.
+// Follower is told of what is committed, to read it from the log. Its methods are
+// called by the goroutine that commits: they must not block.
 type Follower interface {
-	// Committed is called after each commit with what it wrote, from the
-	// goroutine that committed: it must not block. newest is the highest
-	// timestamp, in milliseconds since the epoch.
+	// Committing is called before each commit of anything with how many samples
+	// and histograms it has, also when it is not tried. One of the others is called
+	// when it has ended.
+	Committing(points int)
+	// Committed is for what is in the log. newest is the highest timestamp, in
+	// milliseconds since the epoch.
 	Committed(samples, histograms, exemplars int, newest int64)
+	// Lost is for what is not; the reason is no_space or write_error. Some of it
+	// may be in the log all the same.
+	Lost(points int, reason string)
 }
 
 // Options say where and how the log is kept. Those above Compression must be
@@ -128,6 +135,8 @@ type Log struct {
 	claims  claims
 	trouble trouble
 
+	forecast forecast
+
 	unfinished unfinished
 
 	locker *tsdbutil.DirLocker // nil when there is no lock
@@ -195,6 +204,17 @@ func (l *Log) End() logged.Position { return l.hold.end() }
 func (l *Log) Reader(at logged.Position) *Reader {
 	return newReader(view{l.hold}, l.table.find, l.known(at), l.damage)
 }
+
+// Skimmer is a Reader for who only counts: it knows no series, which saves the
+// time and memory to find those of earlier processes.
+func (l *Log) Skimmer(at logged.Position) *Reader {
+	r := l.Reader(at)
+	r.skims = true
+	return r
+}
+
+// Size is how many bytes of samples are held from a position on.
+func (l *Log) Size(from logged.Position) int64 { return l.hold.size(from) }
 
 // Claim keeps everything from a position on until the claim is moved or
 // dropped. giveUp, if not nil, is called from the goroutine of Run when the disk
