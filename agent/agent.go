@@ -38,6 +38,7 @@ type Options struct {
 	Config         config.Options
 	ReloadInterval time.Duration // of looking at the config file; 0 never looks
 	FlushDeadline  time.Duration
+	Heartbeat      time.Duration // how often the agent logs how it is; 0 never does
 
 	WAL     wal.Options     // Dir and what else is not the same for all stages
 	Scraper scraper.Options // the same
@@ -65,11 +66,14 @@ type Agent struct {
 	stopping  chan struct{} // closed when reloads are refused
 	opened    bool          // the log; only for the goroutine of Run
 	endHold   func() error  // ends keeping the log; nil before; the same
+	// series tells of the active series in heartbeats; nil when nobody knows.
+	series func() status.Series
 
 	mu        sync.Mutex     // guards the fields below
 	first     *config.Source // what running was read from at the start
 	running   *config.Config
 	text      func() string // of running
+	hash      string        // of the files of running
 	attempted string        // hash of the source tried last
 	trouble   error         // why the config file is not the running config, or nil
 	lastGood  bool          // running is the last good one, kept from an earlier time
@@ -161,6 +165,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	go func() { scraped <- a.scraper.Run(a.targets.Updates()) }()
 
 	err := a.applyFirst()
+	endBeat := func() {}
+	if err == nil {
+		endBeat = a.beat(ctx)
+	}
 	looked := make(chan struct{})
 	go func() {
 		defer close(looked)
@@ -183,6 +191,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if closeErr := a.scraper.Close(part(deadline, a.opts.FlushDeadline/2)); closeErr != nil {
 		level.Warn(a.logger).Log("msg", "scraping was cut off", "err", closeErr)
 	}
+	endBeat()
 	err = errors.Join(err, a.closeSinks(deadline))
 	level.Info(a.logger).Log("msg", "stopped")
 	return err

@@ -11,6 +11,7 @@ type metrics struct {
 
 	info          *prometheus.GaugeVec
 	lastGoodInUse prometheus.Gauge
+	heartbeatLost prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -24,7 +25,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Whether the agent runs on the last good config because its config file is bad.",
 		}),
 	}
-	reg.MustRegister(m.info, m.lastGoodInUse)
+	m.heartbeatLost = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "torchbearer_heartbeat_samples_refused_total",
+		Help: "Samples of heartbeats that the log would not take, as when the clock was set back.",
+	})
+	reg.MustRegister(m.info, m.lastGoodInUse, m.heartbeatLost)
 	for _, prefix := range []string{"torchbearer", "prometheus"} {
 		successful := prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: prefix + "_config_last_reload_successful",

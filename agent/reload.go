@@ -134,7 +134,7 @@ func (a *Agent) applyRuntime(cfg *config.Config) error {
 func (a *Agent) accepted(src *config.Source, cfg *config.Config) {
 	a.mu.Lock()
 	fresh := a.applied.IsZero() || a.running.Hash() != cfg.Hash()
-	a.running, a.text = cfg, sync.OnceValue(cfg.String)
+	a.running, a.text, a.hash = cfg, sync.OnceValue(cfg.String), src.Hash()
 	a.trouble, a.lastGood = nil, false
 	if a.applied.IsZero() {
 		a.applied = time.Now()

@@ -63,7 +63,7 @@ func (a *Agent) applyFirst() error {
 		return nil
 	}
 	a.mu.Lock()
-	a.applied = time.Now()
+	a.applied, a.hash = time.Now(), a.first.Hash()
 	a.mu.Unlock()
 	a.metrics.running(a.first.Hash())
 	a.metrics.lastGoodInUse.Set(1)

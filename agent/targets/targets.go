@@ -61,6 +61,7 @@ type Targets struct {
 	fence       fence
 	leased      atomic.Pointer[map[string]bool] // jobs that need the lease
 	scrapedJobs *prometheus.GaugeVec
+	clusterUID  atomic.Pointer[string]
 
 	applying sync.Mutex // one at a time
 
@@ -190,6 +191,9 @@ func (t *Targets) Run(ctx context.Context) error {
 	defer standing.Wait()
 	if t.lease != nil {
 		standing.Go(func() { t.lease.run(ctx) })
+	}
+	if client := t.place.client; client != nil {
+		standing.Go(func() { t.askUID(ctx, client) })
 	}
 	if err := t.manager.Run(); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("run service discovery: %w", err)

@@ -50,6 +50,7 @@ type flags struct {
 	checkpointInMemory bool
 	checkpointBatch    int
 	flushDeadline      model.Duration
+	heartbeat          model.Duration
 
 	listenAddresses []string
 	webConfigFile   string
@@ -214,6 +215,8 @@ func (f *flags) clusterFlags(app *kingpin.Application) {
 }
 
 func (f *flags) processFlags(app *kingpin.Application) {
+	app.Flag("heartbeat.interval", "How often every destination is told how the agent is, as series torchbearer_agent_*, by which the central Prometheus notices a missing agent. 0 is never.").
+		Default("15s").SetValue(&named{"--heartbeat.interval", &f.heartbeat})
 	app.Flag("enable-feature", "Comma separated feature names to enable. Can be repeated. Those of Prometheus are known: "+featureList()).
 		PlaceHolder("<name>").StringsVar(&f.featureNames)
 	app.Flag("agent", "Accepted for those who come from Prometheus: torchbearer is always an agent.").Bool()

@@ -52,6 +52,7 @@ func (f *flags) agentOptions(l *logging, registry *prometheus.Registry) agent.Op
 		ConfigFile:    f.configFile,
 		Config:        f.configOptions(),
 		FlushDeadline: time.Duration(f.flushDeadline),
+		Heartbeat:     time.Duration(f.heartbeat),
 		SetLogLevel:   func(name string) { _ = l.setLevel(name) }, // The config was checked.
 		WAL: wal.Options{
 			Dir:                          f.storagePath,
