@@ -11,6 +11,9 @@ import (
 
 // count adds up what the process says that was lost and refused.
 func (s *simulation) count() {
+	for _, st := range s.agent.shipper.Status() {
+		s.sent[st.Name[:1]] += st.Ledger.Sent
+	}
 	families, err := s.reg.Gather()
 	if err != nil {
 		s.t.Error(err)
@@ -52,7 +55,11 @@ func (s *simulation) finish() {
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
+	s.audit()
 	s.stop()
+	if s.audits == 0 {
+		s.t.Error("no ledger was looked at")
+	}
 	s.receiver.mu.Lock()
 	defer s.receiver.mu.Unlock()
 	if n := len(s.receiver.wrong); n > 0 {
@@ -112,6 +119,9 @@ func (s *simulation) check(name string) {
 	}
 	if counted := int(s.refused[name]); s.clean && !s.renamed && counted < refusedOld {
 		s.t.Errorf("%s: %d samples were too old and %d were counted as refused", name, refusedOld, counted)
+	}
+	if sent := s.sent[name]; s.clean && !s.flaky && !s.renamed && sent != int64(there) {
+		s.t.Errorf("%s: %d samples came, and the ledgers say that %d were sent", name, there, sent)
 	}
 	if stored := of.count(); stored != there {
 		s.t.Errorf("%s: %d samples came that were not committed", name, stored-there)

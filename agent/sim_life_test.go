@@ -121,6 +121,7 @@ func (s *simulation) apply() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.opened()
 }
 
 func (s *simulation) reload() {

@@ -82,6 +82,10 @@ type simulation struct {
 	powerless  bool // the power was cut
 	renamed    bool // counters ended with the name of what they are of
 	did        []string
+	auditor    *rand.Rand      // decides when the ledgers are looked at
+	began      map[audited]int // how much was committed when a ledger began
+	audits     int
+	sent       map[string]int64 // as the ledgers say, of all lives
 }
 
 // simulate lets script play with what a seed gives.
@@ -99,6 +103,7 @@ func simulate(t *testing.T, seed uint64, script func(*simulation)) {
 			t: t, rnd: rand.New(rand.NewPCG(seed, 1)), receiver: r, url: server.URL, root: root, dir: filepath.Join(root, "0"), pace: hurried(),
 			times: map[int64]bool{}, newest: map[string]int64{}, old: map[int]bool{}, excused: map[int]bool{},
 			lost: map[string]float64{}, refused: map[string]float64{}, clean: true,
+			auditor: rand.New(rand.NewPCG(seed, 3)), sent: map[string]int64{},
 		}
 		script(s)
 		s.finish()
@@ -126,6 +131,9 @@ func (s *simulation) play() {
 	s.boot()
 	for range 8 + s.rnd.IntN(16) {
 		s.act()
+		if s.auditor.IntN(3) == 0 {
+			s.audit()
+		}
 		if s.t.Failed() {
 			return
 		}
