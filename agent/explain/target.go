@@ -182,7 +182,7 @@ func (e *targets) judge(job *promconfig.ScrapeConfig, own, group model.LabelSet,
 		return nil
 	}
 	scrape.PopulateDiscoveredLabels(e.builder, job, own, group)
-	m := e.told(job, e.builder.Labels())
+	m := e.told(job, standing(e.builder))
 	switch {
 	case err != nil:
 		m.State, m.Verdict = status.TargetInvalid, "kept by the rules, but cannot be scraped: "+show("", err.Error())
@@ -197,7 +197,8 @@ func (e *targets) judge(job *promconfig.ScrapeConfig, own, group model.LabelSet,
 // told is a target with its steps.
 func (e *targets) told(job *promconfig.ScrapeConfig, discovered labels.Labels) status.TargetMatch {
 	m := status.TargetMatch{Job: job.JobName, Before: shown(discovered), After: map[string]string{}}
-	m.Steps, _ = Relabel(labels.NewBuilder(discovered), job.RelabelConfigs)
+	begin(e.builder, job, discovered)
+	m.Steps, _ = Relabel(e.builder, job.RelabelConfigs)
 	e.listed++
 	for name, value := range m.Before {
 		e.bytes += 2 * (len(name) + len(value)) // After is about the same.
@@ -209,6 +210,19 @@ func (e *targets) told(job *promconfig.ScrapeConfig, discovered labels.Labels) s
 		}
 	}
 	return m
+}
+
+// begin lets stand in b what was discovered, in the order in which the library
+// has it: where a labelmap makes one label of several, the last one stays.
+func begin(b *labels.Builder, job *promconfig.ScrapeConfig, discovered labels.Labels) {
+	scrape.PopulateDiscoveredLabels(b, job, nil, nil)
+	usual, own := standing(b), model.LabelSet{}
+	discovered.Range(func(l labels.Label) {
+		if usual.Get(l.Name) != l.Value {
+			own[model.LabelName(l.Name)] = model.LabelValue(l.Value)
+		}
+	})
+	scrape.PopulateDiscoveredLabels(b, job, own, nil)
 }
 
 // full is that no more is told than so many matches, or the bytes there are.
