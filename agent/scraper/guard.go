@@ -53,6 +53,7 @@ type guard struct {
 	admit     func(job string) (done func(), ok bool)
 	conflicts *prometheus.CounterVec
 	discarded *prometheus.CounterVec
+	dropped   *prometheus.CounterVec
 	posing    *prometheus.CounterVec
 	rules     atomic.Pointer[guardRules]
 	closed    atomic.Bool
@@ -63,6 +64,7 @@ type guardRules struct {
 	jobs      []string
 	trusted   []string // jobs that may set the mandatory labels
 	mandatory []string // label names
+	tallies   map[string]*tally
 }
 
 var _ storage.AppendableV2 = (*guard)(nil)
@@ -82,13 +84,14 @@ func newGuard(next storage.AppendableV2, admit func(job string) (done func(), ok
 			Name: "torchbearer_scrapes_discarded_total",
 			Help: "Scrapes that were not written, by reason: lease, another agent may have taken the job over meanwhile; stopping, the target answered too late for the agent's stop.",
 		}, []string{"reason"}),
+		dropped: newDropped(),
 		posing: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "torchbearer_report_conflicts_total",
 			Help: "Samples that a target exposed as one of those that the agent adds to each scrape, such as up; the agent's own was kept. By job.",
 		}, []string{"job"}),
 	}
 	g.rules.Store(&guardRules{})
-	reg.MustRegister(g.conflicts, g.discarded, g.posing)
+	reg.MustRegister(g.conflicts, g.discarded, g.dropped, g.posing)
 	for _, reason := range []string{discardedLease, discardedStopping} {
 		g.discarded.WithLabelValues(reason)
 	}
@@ -103,10 +106,12 @@ func (g *guard) apply(cfg *config.Config) {
 	for _, job := range cfg.Prometheus.ScrapeConfigs {
 		rules.jobs = append(rules.jobs, job.JobName)
 	}
+	rules.tallies = g.tally(cfg, g.rules.Load().tallies)
 	for _, former := range g.rules.Swap(rules).jobs {
 		if !slices.Contains(rules.jobs, former) {
 			g.conflicts.DeletePartialMatch(prometheus.Labels{"job": former})
 			g.posing.DeleteLabelValues(former)
+			g.dropped.DeleteLabelValues(former)
 		}
 	}
 }
@@ -121,7 +126,7 @@ func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
 		a.job, a.target = target.GetValue(jobMark), target
 	}
 	rules := g.rules.Load()
-	a.mandatory, a.trusted = rules.mandatory, slices.Contains(rules.trusted, a.job)
+	a.mandatory, a.trusted, a.tally = rules.mandatory, slices.Contains(rules.trusted, a.job), rules.tallies[a.job]
 	return a
 }
 
@@ -136,12 +141,16 @@ type guardedAppender struct {
 	mandatory []string
 	conflicts []int // how many of each, since the last Commit or Rollback
 	posing    int   // the same
+	tally     *tally
+	brought   brought
 	builder   labels.ScratchBuilder
 }
 
 // Append implements storage.AppenderV2.
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
-	if posesAsReport(a.target, ls, &opts) {
+	if strings.HasSuffix(opts.MetricFamilyName, ofReport) {
+		a.brought.take(opts.MetricFamilyName, v)
+	} else if posesAsReport(a.target, ls) {
 		a.posing++
 		return 0, nil
 	}
@@ -194,7 +203,11 @@ func (a *guardedAppender) Commit() error {
 	}
 	defer done()
 	a.count()
-	return a.AppenderV2.Commit()
+	if err := a.AppenderV2.Commit(); err != nil {
+		return err
+	}
+	a.tally.add(a.brought)
+	return nil
 }
 
 // Rollback implements storage.AppenderTransaction.

@@ -3,12 +3,9 @@
 package scraper
 
 import (
-	"strings"
-
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
-	"github.com/prometheus/prometheus/storage"
 )
 
 // ofReport ends the metric family name that the library gives to the samples
@@ -27,11 +24,11 @@ func isReportName(name string) bool {
 	}
 }
 
-// posesAsReport says whether a sample that a target exposes is of a series that
+// posesAsReport says whether a sample that a target exposes, ls, is of a series that
 // the agent itself adds to its scrape. The log would keep the one that comes
 // first, and a receiver of remote write 1.0 refuse the whole request of both.
-func posesAsReport(target *scrape.Target, ls labels.Labels, opts *storage.AOptions) bool {
-	if target == nil || strings.HasSuffix(opts.MetricFamilyName, ofReport) || !isReportName(ls.Get(model.MetricNameLabel)) {
+func posesAsReport(target *scrape.Target, ls labels.Labels) bool {
+	if target == nil || !isReportName(ls.Get(model.MetricNameLabel)) {
 		return false
 	}
 	same, own := true, 0

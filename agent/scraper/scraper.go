@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alecthomas/units"
@@ -65,6 +66,8 @@ type Scraper struct {
 	guard         *guard
 	bodySizeLimit units.Base2Bytes
 	labelLimit    uint
+	parsing       Options                // those of them that say how answers are read
+	groups        atomic.Pointer[Groups] // taken last
 
 	mu     sync.Mutex // guards the fields below
 	jobs   int
@@ -77,6 +80,7 @@ func New(opts Options) (*Scraper, error) {
 		guard:         newGuard(opts.Sink, opts.Admit, opts.Registry),
 		bodySizeLimit: opts.BodySizeLimit,
 		labelLimit:    opts.LabelLimit,
+		parsing:       opts,
 	}
 	var err error
 	s.manager, err = scrape.NewManager(&scrape.Options{
@@ -100,6 +104,14 @@ func New(opts Options) (*Scraper, error) {
 
 // Manager is the library's manager, for those who show targets.
 func (s *Scraper) Manager() *scrape.Manager { return s.manager }
+
+// Groups are what was discovered last, of all jobs. Nothing of it may be changed.
+func (s *Scraper) Groups() Groups {
+	if groups := s.groups.Load(); groups != nil {
+		return *groups
+	}
+	return nil
+}
 
 // Apply scrapes by cfg from now on. A job whose config did not change goes on
 // without a missed scrape. On an error some jobs may have changed: apply the
@@ -192,6 +204,7 @@ func (s *Scraper) Run(updates <-chan Groups) error {
 			}
 			select {
 			case forward <- groups:
+				s.groups.Store(&groups)
 				s.mu.Lock()
 				s.synced = true
 				s.mu.Unlock()
