@@ -62,6 +62,7 @@ type Agent struct {
 	stages  []stage // in the order of Apply
 
 	reloading chan struct{} // holds one: a reload is under way
+	asking    chan struct{} // holds one: targets are asked for an explanation
 	begun     chan struct{} // closed when the first config is applied
 	stopping  chan struct{} // closed when reloads are refused
 	opened    bool          // the log; only for the goroutine of Run
@@ -92,6 +93,7 @@ func New(opts Options) (_ *Agent, err error) {
 		store:   store{dir: opts.WAL.Dir},
 
 		reloading: make(chan struct{}, 1),
+		asking:    make(chan struct{}, 1),
 		begun:     make(chan struct{}),
 		stopping:  make(chan struct{}),
 	}

@@ -263,3 +263,11 @@ func dropped(section string, steps []status.RelabelStep) string {
 	}
 	return text
 }
+
+// Discovered tells what the job's rules do to a target with these labels.
+func Discovered(job *promconfig.ScrapeConfig, discovered labels.Labels) []status.RelabelStep {
+	b := labels.NewBuilder(labels.EmptyLabels())
+	begin(b, job, discovered)
+	steps, _ := Relabel(b, job.RelabelConfigs)
+	return steps
+}

@@ -3,7 +3,9 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -23,11 +25,27 @@ func (s *Server) api(data func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d, err := data(r)
 		if err != nil {
-			s.fail(w, r, http.StatusInternalServerError, err.Error())
+			s.fail(w, r, statusOf(err), err.Error())
 			return
 		}
 		s.writeJSON(w, r, http.StatusOK, answer{Status: "success", Data: d})
 	})
+}
+
+// badRequest is an error that is the client's.
+type badRequest string
+
+// Error implements error.
+func (e badRequest) Error() string { return string(e) }
+
+func statusOf(err error) int {
+	if _, ok := errors.AsType[badRequest](err); ok {
+		return http.StatusBadRequest
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
 }
 
 // fail answers with an error: as JSON below /api/, as a line of text elsewhere.

@@ -40,6 +40,7 @@ func (s *Server) routes() ([]route, error) {
 		{"/api/v1/status/buildinfo", get, s.api(s.statusBuildInfo)},
 		{"/api/v1/status/runtimeinfo", get, s.api(s.statusRuntimeInfo)},
 	}
+	table = append(table, s.explainRoutes(get)...)
 	return append(table, s.pprofRoutes()...), nil
 }
 

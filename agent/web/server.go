@@ -67,6 +67,7 @@ type Options struct {
 	Pools            Pools
 	Scopes           func() status.Scopes        // Whose targets are scraped here.
 	Destinations     func() []status.Destination // What they were sent.
+	Explain          Explainer                   // Nil: nothing is explained.
 	Flags            map[string]string           // Flag name to value as given; passwords in URLs are hidden before they are shown.
 	ExternalURL      *url.URL                    // Where browsers find the agent.
 	RoutePrefix      string                      // "/", or "/prefix" without a slash at its end.

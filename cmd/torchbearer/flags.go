@@ -37,6 +37,7 @@ type flags struct {
 	checkLint            bool
 	checkSyntaxOnly      bool
 	prepare              prepare
+	explain              explainFlags
 
 	storagePath        string
 	walCompression     bool
@@ -103,6 +104,8 @@ func (f *flags) parse(args []string, stdout, stderr io.Writer) (command string, 
 	prepare := app.Command(prepareCommand, "Make a data directory and give it to a user, as root: for an init container, where the agent is not root and the directory is the node's.")
 	prepare.Flag("owner", "User and group, as numbers.").PlaceHolder("<uid>:<gid>").Required().StringVar(&f.prepare.owner)
 	prepare.Arg("directory", "The data directory.").Required().StringVar(&f.prepare.dir)
+
+	f.explain.register(app)
 
 	f.configFlags(app)
 	f.storageFlags(app)

@@ -45,6 +45,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return f.check(stdout, stderr)
 	case prepareCommand:
 		return f.prepare.run(stderr)
+	case explainTargetCommand, explainMetricCommand:
+		return f.explain.run(command, stdout, stderr)
 	}
 	logging, err := newLogging(stderr, f.logLevel, f.logFormat)
 	if err != nil {

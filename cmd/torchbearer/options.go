@@ -114,6 +114,7 @@ func (f *flags) webOptions(l *logging, registry *prometheus.Registry, a *agent.A
 		Pools:            a.Scrapes(),
 		Scopes:           a.Scopes,
 		Destinations:     a.Destinations,
+		Explain:          a,
 		Flags:            f.values,
 		ExternalURL:      external,
 		RoutePrefix:      prefix,
