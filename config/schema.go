@@ -98,6 +98,9 @@ func eachYAMLField(t reflect.Type, visit func(name string, t reflect.Type)) {
 	}
 }
 
+// Nearest is the candidate that may be meant by a name that is none of them, or empty.
+func Nearest(name string, candidates []string) string { return nearest(name, candidates) }
+
 // nearest is the candidate that is at most two typing errors away from name, or empty.
 func nearest(name string, candidates []string) string {
 	best, bestDistance := "", 3

@@ -83,7 +83,16 @@ func New(opts Options) (*Scraper, error) {
 		parsing:       opts,
 	}
 	var err error
-	s.manager, err = scrape.NewManager(&scrape.Options{
+	s.manager, err = scrape.NewManager(libraryOptions(&opts), opts.Library, logging.NewJSONFileLogger, nil, s.guard, opts.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("make scrape manager: %w", err)
+	}
+	return s, nil
+}
+
+// libraryOptions are those of the library.
+func libraryOptions(opts *Options) *scrape.Options {
+	return &scrape.Options{
 		// The log needs metadata for Remote Write 2.0, and the guard needs
 		// the target in the context to tell jobs apart.
 		AppendMetadata:           true,
@@ -95,11 +104,7 @@ func New(opts Options) (*Scraper, error) {
 		EnableTypeAndUnitLabels:  opts.TypeAndUnitLabels,
 		EnableOpenMetrics2:       opts.OpenMetrics2,
 		EnableZstdScrape:         opts.ZstdScrape,
-	}, opts.Library, logging.NewJSONFileLogger, nil, s.guard, opts.Registry)
-	if err != nil {
-		return nil, fmt.Errorf("make scrape manager: %w", err)
 	}
-	return s, nil
 }
 
 // Manager is the library's manager, for those who show targets.
@@ -133,7 +138,7 @@ func (s *Scraper) Apply(cfg *config.Config) error {
 
 // Check finds out whether Apply would work, and changes nothing.
 func (s *Scraper) Check(cfg *config.Config) error {
-	if err := checkClients(cfg.Prometheus.ScrapeConfigs); err != nil {
+	if err := CheckClients(cfg); err != nil {
 		return err
 	}
 	return checkFailureLogs(cfg.Prometheus.ScrapeConfigs)
@@ -156,10 +161,10 @@ func checkFailureLogs(jobs []*promconfig.ScrapeConfig) error {
 	return nil
 }
 
-// checkClients makes the HTTP client of every job once, for trial: the library
+// CheckClients makes the HTTP client of every job once, for trial: the library
 // leaves a job whose client it cannot make out with one log line.
-func checkClients(jobs []*promconfig.ScrapeConfig) error {
-	for _, job := range jobs {
+func CheckClients(cfg *config.Config) error {
+	for _, job := range cfg.Prometheus.ScrapeConfigs {
 		client, err := promcfg.NewClientFromConfig(job.HTTPClientConfig, job.JobName)
 		if err != nil {
 			return fmt.Errorf("make HTTP client of job %q: %w", job.JobName, err)

@@ -131,9 +131,9 @@ type ReportCollision struct {
 	Jobs       []string `json:"jobs"`
 	SameScrape bool     `json:"sameScrape"` // one target makes them twice in one scrape
 	Series     int      `json:"series"`
-	Targets    int      `json:"targets"`  // pairs of targets
-	Examples   []string `json:"examples"` // labels of the first ones
-	Between    []string `json:"between"`  // URLs of the first two targets
+
+	Examples []string `json:"examples"` // labels of the first ones
+	Between  []string `json:"between"`  // URLs of the first two targets
 }
 
 // ReportSpoofed is a mandatory label that the targets of a job set themselves. It

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tally
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Clip makes a text that somebody else wrote fit to be shown: valid UTF-8, without
+// characters that steer a terminal, and of at most n bytes and a few more.
+func Clip(text string, n int) string {
+	cut := len(text) > n
+	if cut {
+		text = text[:n]
+	}
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD' // Also those that turn the direction of writing.
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+	if cut {
+		text += "…"
+	}
+	return text
+}
