@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
-	"torchbearer/agent/tally"
+	"torchbearer/agent/rulebook"
 )
 
 // heard stands behind the guard.
@@ -48,7 +48,7 @@ type rehearsedAppender struct {
 	guarded *guardedAppender
 	series  *heardSeries
 	builder *labels.Builder
-	pass    *tally.Pass
+	pass    *rulebook.Pass
 	slot    bool // one is taken
 	late    bool // the time was over before the scrape began
 
@@ -197,7 +197,7 @@ func (a *rehearsedAppender) leave() {
 
 // addExample adds a text to a short list without it.
 func addExample(list []string, text string) []string {
-	text = tally.Clip(text, maxText)
+	text = rulebook.Clip(text, maxText)
 	if len(list) >= maxExamples || slices.Contains(list, text) {
 		return list
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
 
+	"torchbearer/agent/rulebook"
 	"torchbearer/agent/status"
-	"torchbearer/agent/tally"
 	"torchbearer/config"
 )
 
@@ -33,8 +33,8 @@ const (
 // rehearsedJob is what is found out about one job.
 type rehearsedJob struct {
 	config      *promconfig.ScrapeConfig // in effect
-	targetRules *tally.Rules
-	metricRules *tally.Rules
+	targetRules *rulebook.Rules
+	metricRules *rulebook.Rules
 	extra       bool // of the samples that the agent adds
 	socket      bool // a target is reached by a unix socket
 	urls        map[string]bool
@@ -49,8 +49,8 @@ func newRehearsedJob(job *promconfig.ScrapeConfig) *rehearsedJob {
 	return &rehearsedJob{
 		config: job,
 		// The last rule is the agent's own.
-		targetRules: tally.New(job.RelabelConfigs[:len(job.RelabelConfigs)-1]),
-		metricRules: tally.New(job.MetricRelabelConfigs),
+		targetRules: rulebook.New(job.RelabelConfigs[:len(job.RelabelConfigs)-1]),
+		metricRules: rulebook.New(job.MetricRelabelConfigs),
 		extra:       job.ExtraScrapeMetricsEnabled(),
 		urls:        map[string]bool{},
 		failures:    map[string]*status.ReportFailed{},
@@ -80,7 +80,7 @@ func (j *rehearsedJob) sort(groups []*targetgroup.Group) {
 			ls, err := scrape.PopulateLabels(builder, j.config, target, group.Labels)
 			if err != nil {
 				if counts.Invalid++; j.report.InvalidTarget == "" {
-					j.report.InvalidTarget = tally.Clip(address()+": "+config.HideSecrets(err.Error()), maxText)
+					j.report.InvalidTarget = rulebook.Clip(address()+": "+config.HideSecrets(err.Error()), maxText)
 				}
 				continue
 			}
@@ -109,18 +109,18 @@ func (j *rehearsedJob) check(ls labels.Labels) error {
 	case name == "":
 		return errors.New("metric_relabel_configs leave a sample without metric name")
 	case !ls.IsValid(j.config.MetricNameValidationScheme):
-		return fmt.Errorf("invalid metric name or label names: %s", tally.Clip(ls.String(), maxText))
+		return fmt.Errorf("invalid metric name or label names: %s", rulebook.Clip(ls.String(), maxText))
 	case j.config.LabelLimit > 0 && uint(ls.Len()) > j.config.LabelLimit:
-		return fmt.Errorf("label_limit exceeded: metric %s has %d labels, the limit is %d", tally.Clip(name, 50), ls.Len(), j.config.LabelLimit)
+		return fmt.Errorf("label_limit exceeded: metric %s has %d labels, the limit is %d", rulebook.Clip(name, 50), ls.Len(), j.config.LabelLimit)
 	case j.config.LabelNameLengthLimit == 0 && j.config.LabelValueLengthLimit == 0:
 		return nil
 	}
 	return ls.Validate(func(l labels.Label) error {
 		if limit := j.config.LabelNameLengthLimit; limit > 0 && uint(len(l.Name)) > limit {
-			return fmt.Errorf("label_name_length_limit exceeded: metric %s, label %s has %d bytes, the limit is %d", tally.Clip(name, 50), tally.Clip(l.Name, 50), len(l.Name), limit)
+			return fmt.Errorf("label_name_length_limit exceeded: metric %s, label %s has %d bytes, the limit is %d", rulebook.Clip(name, 50), rulebook.Clip(l.Name, 50), len(l.Name), limit)
 		}
 		if limit := j.config.LabelValueLengthLimit; limit > 0 && uint(len(l.Value)) > limit {
-			return fmt.Errorf("label_value_length_limit exceeded: metric %s, the value of label %s has %d bytes, the limit is %d", tally.Clip(name, 50), tally.Clip(l.Name, 50), len(l.Value), limit)
+			return fmt.Errorf("label_value_length_limit exceeded: metric %s, the value of label %s has %d bytes, the limit is %d", rulebook.Clip(name, 50), rulebook.Clip(l.Name, 50), len(l.Value), limit)
 		}
 		return nil
 	})
@@ -128,7 +128,7 @@ func (j *rehearsedJob) check(ls labels.Labels) error {
 
 // failed notes that a target did not give its samples, while the caller holds mu.
 func (j *rehearsedJob) failed(target *scrape.Target, err error) {
-	text := tally.Clip(config.HideSecrets(plainError(err)), maxText)
+	text := rulebook.Clip(config.HideSecrets(plainError(err)), maxText)
 	f := j.failures[text]
 	if f == nil && len(j.failures) >= maxFailures {
 		text = "other errors"
@@ -156,7 +156,7 @@ func plainError(err error) string {
 }
 
 func targetName(target *scrape.Target) string {
-	return tally.Clip(config.HideSecrets(target.URL().String()), maxText)
+	return rulebook.Clip(config.HideSecrets(target.URL().String()), maxText)
 }
 
 // told is what was found out.

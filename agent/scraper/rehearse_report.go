@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"torchbearer/agent/rulebook"
 	"torchbearer/agent/status"
-	"torchbearer/agent/tally"
 	"torchbearer/config"
 )
 
@@ -66,7 +66,7 @@ func (st *rehearsalStage) sameURLs() []status.Finding {
 		found = append(found, status.Finding{
 			Level: status.LevelHint, Kind: "same_target_twice", Job: pair[1],
 			Text: fmt.Sprintf("jobs %s and %s both scrape %d of the same URLs, for example %s",
-				pair[0], pair[1], len(urls), tally.Clip(config.HideSecrets(slices.Min(urls)), maxText)),
+				pair[0], pair[1], len(urls), rulebook.Clip(config.HideSecrets(slices.Min(urls)), maxText)),
 			Remedy: "leave them out of one of the jobs, unless it keeps other metrics",
 		})
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
+	"torchbearer/agent/rulebook"
 	"torchbearer/agent/status"
-	"torchbearer/agent/tally"
 	"torchbearer/config"
 )
 
@@ -149,7 +149,7 @@ func (st *rehearsalStage) collide(first, second int32, ls labels.Labels) {
 	}
 	c.Series++
 	if len(c.Examples) < 3 {
-		c.Examples = append(c.Examples, tally.Clip(ls.String(), maxText))
+		c.Examples = append(c.Examples, rulebook.Clip(ls.String(), maxText))
 	}
 }
 

@@ -52,6 +52,8 @@ type answer struct {
 	err        error         // why there is no whole answer; without secrets
 	ahead      time.Duration // of the receiver's clock, by its Date
 	dated      bool          // it has one
+
+	certificate bool // err is that one side does not trust the other
 }
 
 // String says for people what went wrong.

@@ -192,7 +192,7 @@ func readAnswer(body io.Reader) ([]byte, error) {
 // name may stand for another address now.
 func (c *client) failed(err error, sent *sentSecrets) answer {
 	c.close()
-	a := answer{verdict: judgeError(err)}
+	a := answer{verdict: judgeError(err), certificate: isCertificateError(err)}
 	if broken, ok := errors.AsType[*url.Error](err); ok {
 		err = broken.Err // Without the URL.
 	}

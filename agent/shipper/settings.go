@@ -128,12 +128,7 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 	if len(s.relabel) == 0 {
 		return
 	}
-	b.Reset(ls)
-	for _, l := range s.encode.added {
-		if l.force || ls.Get(l.Name) == "" {
-			b.Set(l.Name, l.Value)
-		}
-	}
+	s.leaving(b, ls)
 	for i := range s.relabel {
 		if !relabel.ProcessBuilder(b, s.relabel[i]) {
 			to.labels, to.dropped, to.rule = labels.EmptyLabels(), true, int32(i)
@@ -148,6 +143,16 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 		b.Set(l.Name, value)
 	}
 	to.labels, to.complete = b.Labels(), true
+}
+
+// leaving sets b to a series as the rules see it: with the external labels.
+func (s *settings) leaving(b *labels.Builder, ls labels.Labels) {
+	b.Reset(ls)
+	for _, l := range s.encode.added {
+		if l.force || ls.Get(l.Name) == "" {
+			b.Set(l.Name, l.Value)
+		}
+	}
 }
 
 // wantsMetadata says whether it is sent, with series or by itself.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tally counts what relabelling rules do with what passes through them,
+// Package rulebook counts what relabelling rules do with what passes through them,
 // and says which of them look like mistakes: those that match nothing for a
 // reason that can be told.
 //
 // It promises the outcome that Prometheus's relabel package has, since that is
 // what applies the rules, and that what it keeps is bounded however many labels
 // pass. It never changes a rule.
-package tally
+package rulebook
 
 import (
 	"fmt"
