@@ -63,6 +63,7 @@ type Agent struct {
 
 	reloading chan struct{} // holds one: a reload is under way
 	asking    chan struct{} // holds one: targets are asked for an explanation
+	checking  chan struct{} // the same of a dry run
 	begun     chan struct{} // closed when the first config is applied
 	stopping  chan struct{} // closed when reloads are refused
 	opened    bool          // the log; only for the goroutine of Run
@@ -94,6 +95,7 @@ func New(opts Options) (_ *Agent, err error) {
 
 		reloading: make(chan struct{}, 1),
 		asking:    make(chan struct{}, 1),
+		checking:  make(chan struct{}, 1),
 		begun:     make(chan struct{}),
 		stopping:  make(chan struct{}),
 	}
