@@ -40,7 +40,8 @@ type CheckOptions struct {
 	// Running is what to compare with; nil is nothing.
 	Running *rehearsal.Running
 
-	atOnce int // 0 is scrapesAtOnce
+	atOnce   int // 0 is scrapesAtOnce
+	findings []status.Finding
 }
 
 // Check finds out what the config file would do, and changes nothing. Its targets
@@ -65,7 +66,7 @@ func Check(ctx context.Context, opts CheckOptions) (status.Report, error) {
 		defer close(asked)
 		destinations.Ask(ctx)
 	}()
-	report := status.Report{File: opts.ConfigFile, Hash: cfg.Hash(), Labels: map[string]string{}}
+	report := status.Report{File: opts.ConfigFile, Hash: cfg.Hash(), Labels: map[string]string{}, Findings: opts.findings}
 	cfg.Prometheus.GlobalConfig.ExternalLabels.Range(func(l labels.Label) { report.Labels[l.Name] = l.Value })
 	for _, hint := range cfg.Hints {
 		report.Findings = append(report.Findings, status.Finding{Level: status.LevelHint, Kind: "config", Text: hint.String()})

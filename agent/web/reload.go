@@ -27,10 +27,19 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 			"if that page is the agent's own, set --web.external-url to the address it is seen under")
 		return
 	}
+	dry, err := dryRunAsked(r)
+	if err != nil {
+		s.fail(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	if dry {
+		s.dryRun(w, r)
+		return
+	}
 	// A reload takes as long as it takes; only the answer to it has a time limit. Not all writers have deadlines.
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{})
-	err := s.opts.Agent.Reload(s.reloads) //nolint:contextcheck // Not the request's context, see above.
+	err = s.opts.Agent.Reload(s.reloads) //nolint:contextcheck // Not the request's context, see above.
 	_ = control.SetWriteDeadline(time.Now().Add(s.limits.write))
 	var bad badConfig
 	switch {

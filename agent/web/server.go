@@ -78,6 +78,10 @@ type Options struct {
 	EnablePprof      bool                        // Whether /debug/pprof/ is answered to others than loopback clients.
 	StorageRetention string                      // Shown as it is in /api/v1/status/runtimeinfo.
 	Started          time.Time                   // When the process started.
+
+	// DryRun finds out what Reload would do, and ends soon after ctx does. Nil is that it cannot be asked. An error with a
+	// method Busy() bool that returns true means that another dry run is under way.
+	DryRun func(ctx context.Context) (status.Report, error)
 }
 
 // Server answers HTTP requests. Build it with New.

@@ -19,6 +19,7 @@ import (
 const (
 	runCommand     = "run"
 	checkCommand   = "check config"
+	liveCommand    = "check live"
 	prepareCommand = "prepare-data"
 )
 
@@ -36,6 +37,7 @@ type flags struct {
 	checkFiles           []string
 	checkLint            bool
 	checkSyntaxOnly      bool
+	live                 live
 	prepare              prepare
 	explain              explainFlags
 
@@ -96,11 +98,13 @@ func (f *flags) parse(args []string, stdout, stderr io.Writer) (command string, 
 	app.HelpFlag.Short('h')
 
 	app.Command(runCommand, "Run the agent. This is what is done without a command.").Default()
-	check := app.Command("check", "Check without starting anything.").Command("config", "Check config files as the agent would read them: exits with 0 if all are good, else with 2.")
+	checks := app.Command("check", "Check without starting anything.")
+	check := checks.Command("config", "Check config files as the agent would read them: exits with 0 if all are good, else with 2.")
 	check.Arg("file", "Config file. Can be repeated.").Required().StringsVar(&f.checkFiles)
 	check.Flag("lint", "Also exit with 2 when there are only hints.").BoolVar(&f.checkLint)
 	check.Flag("syntax-only", "Do not ask whether the files that a config names (certificates, passwords, tokens) are there.").BoolVar(&f.checkSyntaxOnly)
 
+	f.live.flags(checks.Command("live", "Find out what the config of --config.file would do where this runs, and change nothing: discover, scrape each target once, ask each destination. Exits with 2 if the config is bad or nothing could be found out; see --strict."))
 	prepare := app.Command(prepareCommand, "Make a data directory and give it to a user, as root: for an init container, where the agent is not root and the directory is the node's.")
 	prepare.Flag("owner", "User and group, as numbers.").PlaceHolder("<uid>:<gid>").Required().StringVar(&f.prepare.owner)
 	prepare.Arg("directory", "The data directory.").Required().StringVar(&f.prepare.dir)

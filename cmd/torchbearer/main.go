@@ -43,6 +43,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return code
 	case checkCommand:
 		return f.check(stdout, stderr)
+	case liveCommand:
+		return f.live.run(f, stdout, stderr)
 	case prepareCommand:
 		return f.prepare.run(stderr)
 	case explainTargetCommand, explainMetricCommand:

@@ -115,6 +115,7 @@ func (f *flags) webOptions(l *logging, registry *prometheus.Registry, a *agent.A
 		Scopes:           a.Scopes,
 		Destinations:     a.Destinations,
 		Explain:          a,
+		DryRun:           a.DryRun,
 		Flags:            f.values,
 		ExternalURL:      external,
 		RoutePrefix:      prefix,
