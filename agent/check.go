@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -142,8 +141,8 @@ func (a *Agent) DryRun(ctx context.Context) (status.Report, error) {
 	case <-a.stopping:
 		return status.Report{}, errStopping
 	case <-a.begun:
-	default:
-		return status.Report{}, errors.New("the config is not applied yet: there is nothing to compare with; try again")
+	case <-ctx.Done():
+		return status.Report{}, fmt.Errorf("wait for the log to be opened: %w", ctx.Err())
 	}
 	select {
 	case a.checking <- struct{}{}:

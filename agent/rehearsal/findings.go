@@ -45,7 +45,7 @@ func jobFindings(r *status.Report, j *status.ReportJob) {
 	for _, f := range j.Failures {
 		where := ""
 		if len(f.Targets) > 0 {
-			where = " (" + strings.Join(f.Targets[:min(2, len(f.Targets))], ", ") + ")"
+			where = ", at " + strings.Join(f.Targets[:min(2, len(f.Targets))], " and ")
 		}
 		add(r, status.LevelWarning, "scrape_failed", j.Job, fmt.Sprintf("the scrape fails for %d of %s: %s%s", f.Count, plural(t.Kept, "target"), f.Error, where), "")
 	}
@@ -66,9 +66,9 @@ func seriesFindings(r *status.Report) {
 		jobs, text := strings.Join(c.Jobs, " and "), ""
 		switch {
 		case c.SameScrape:
-			text = fmt.Sprintf("job %s: relabelling makes %d series of one target the same as another of its series; one sample of each is lost", jobs, c.Series)
+			text = fmt.Sprintf("relabelling makes %d series of one target the same as another of its series; one sample of each is lost", c.Series)
 		case len(c.Jobs) == 1:
-			text = fmt.Sprintf("targets of job %s make the same %d series", jobs, c.Series)
+			text = fmt.Sprintf("targets of it make the same %d series", c.Series)
 		default:
 			text = fmt.Sprintf("jobs %s make the same %d series: duplicate job output", jobs, c.Series)
 		}
@@ -103,12 +103,12 @@ func seriesFindings(r *status.Report) {
 func destinationFindings(r *status.Report) {
 	for _, d := range r.Destinations {
 		if d.Verdict != status.ProbeOK {
-			text := fmt.Sprintf("destination %s (%s): %s", d.Name, d.URL, d.Verdict)
+			text := fmt.Sprintf("destination %s, %s at %s", d.Name, d.Verdict, d.URL)
 			if d.Status > 0 {
-				text += fmt.Sprintf(", HTTP status %d", d.Status)
+				text += fmt.Sprintf(" with HTTP status %d", d.Status)
 			}
 			if d.Words != "" {
-				text += ": " + d.Words
+				text += " and the words: " + d.Words
 			}
 			add(r, status.LevelWarning, "destination_"+strings.ReplaceAll(strings.ToLower(d.Verdict), " ", "_"), "", text, d.Note)
 		}

@@ -22,6 +22,10 @@ import (
 // maxFindings bounds the findings of a report; more are counted in one more.
 const maxFindings = 500
 
+// ofEachScrape is how many series the agent makes of a scrape itself, also of one
+// that fails.
+const ofEachScrape = 5
+
 // Refused is the report of a config that is not taken.
 func Refused(file string, err error) status.Report {
 	r := status.Report{Verdict: status.VerdictBad, File: file}
@@ -68,8 +72,11 @@ func Conclude(r *status.Report) {
 func forecast(r *status.Report) {
 	r.Series.Forecast = r.Series.Total
 	for i := range r.Jobs {
-		if t := r.Jobs[i].Targets; t.Up > 0 {
-			r.Series.Forecast += (t.Down + t.NotAsked) * (r.Jobs[i].Series / t.Up)
+		t := r.Jobs[i].Targets
+		if t.Up == 0 {
+			continue
 		}
+		each := max(0, r.Jobs[i].Series-t.Down*ofEachScrape) / t.Up
+		r.Series.Forecast += t.NotAsked*each + t.Down*max(0, each-ofEachScrape)
 	}
 }

@@ -57,7 +57,7 @@ func (r *Rules) suspect(rule *relabel.Config, c *count, things string) (status.F
 	f := status.Finding{Level: status.LevelHint}
 	if c.dropped == c.seen && rule.Action != relabel.Drop && rule.Action != relabel.DropEqual {
 		f.Level, f.Kind = status.LevelWarning, kindDropsAll
-		f.Text = fmt.Sprintf("drops all %d %s that reach it", c.seen, things)
+		f.Text = fmt.Sprintf("drops all that reach it (%d %s)", c.seen, things)
 	} else if c.matched > 0 {
 		return f, false
 	}
@@ -67,6 +67,7 @@ func (r *Rules) suspect(rule *relabel.Config, c *count, things string) (status.F
 		f.Text = join(f.Text, fmt.Sprintf("has a source label %s that none of the %s have", missing, things))
 		f.Kind, f.Remedy = kindMissing, "correct the name of the label"
 		if near != "" {
+			f.Level = status.LevelWarning // It is hardly meant.
 			f.Remedy = fmt.Sprintf("did you mean %s?", near)
 		}
 	case missing != "":
@@ -75,7 +76,7 @@ func (r *Rules) suspect(rule *relabel.Config, c *count, things string) (status.F
 		f.Text = join(f.Text, fmt.Sprintf("matches nothing, for its regex must match the whole value, and %q has more", c.inside))
 		f.Kind, f.Remedy = kindAnchored, fmt.Sprintf("write %q where a part is meant", ".*("+Clip(rule.Regex.String(), 200)+").*")
 	case f.Level == status.LevelHint:
-		f.Kind, f.Text = kindIdle, fmt.Sprintf("matches none of the %d %s that reach it", c.seen, things)
+		f.Kind, f.Text = kindIdle, fmt.Sprintf("matches none that reach it (%d %s)", c.seen, things)
 	}
 	return f, true
 }
