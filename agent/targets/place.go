@@ -96,7 +96,7 @@ func (t *Targets) locate(ctx context.Context) (place, error) {
 			return place{}, fmt.Errorf("find the name of the agent's pod: %w; %s", err, giveNodeName)
 		}
 	}
-	found := place{why: "NODE_NAME is not set, everything is scraped whole"}
+	found := place{client: client, why: "NODE_NAME is not set, everything is scraped whole"}
 	if at.Pod != "" {
 		if found, err = t.locateByPod(ctx, client, namespace(at), at.Pod); err != nil {
 			return place{}, err
