@@ -2,7 +2,7 @@
 # Builds the programs that the tests, the demo and the linters run beside torchbearer, each at one pinned
 # version, from its Go module into .cache/bin. What is there already at that version is left alone.
 #
-# usage: e2e/neighbours.sh [prometheus|node_exporter|helm|kubernetes|golangci-lint]...
+# usage: e2e/neighbours.sh [prometheus|promtool|node_exporter|helm|kubernetes|dashboard-linter|golangci-lint]...
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -50,8 +50,8 @@ kubernetes() {
 
 for name in "${@:-prometheus}"; do
   case $name in
-  prometheus)
-    install prometheus github.com/prometheus/prometheus/cmd/prometheus v0.316.0 \
+  prometheus | promtool)
+    install "$name" "github.com/prometheus/prometheus/cmd/$name" v0.316.0 \
       -tags netgo,remove_all_sd,enable_kubernetes_sd,enable_dns_sd
     ;;
   node_exporter) install node_exporter github.com/prometheus/node_exporter v1.12.1 ;;
@@ -59,8 +59,8 @@ for name in "${@:-prometheus}"; do
   kubernetes) (kubernetes) ;;
   golangci-lint) install golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0 ;;
   *)
-    echo "neighbours.sh: unknown program \"$name\"; known are prometheus, node_exporter, helm, kubernetes and" \
-      "golangci-lint" >&2
+    echo "neighbours.sh: unknown program \"$name\"; known are prometheus, promtool, node_exporter, helm," \
+      "kubernetes and golangci-lint" >&2
     exit 2
     ;;
   esac
