@@ -31,7 +31,7 @@ cross: ## Check that it compiles for windows/amd64 and linux/arm64.
 	GOOS=linux GOARCH=arm64 $(BUILD) -pgo=off -o /dev/null ./cmd/torchbearer
 
 neighbours: ## Build the programs that tests and demo run beside it (once).
-	e2e/neighbours.sh prometheus node_exporter helm kubernetes
+	e2e/neighbours.sh prometheus promtool node_exporter helm kubernetes
 
 demo: build ## Run it with a real Prometheus and node_exporter, show what arrives, until Ctrl-C.
 	@e2e/neighbours.sh prometheus node_exporter
