@@ -113,14 +113,22 @@ func startFaults(t *testing.T) *faults {
 // otherHeartbeats are those of two agents in two Kubernetes clusters, one of them of an older version: what the agents of
 // this stage, which run outside Kubernetes and are of one build, cannot be.
 func otherHeartbeats() http.Handler {
-	var refused atomic.Int64
+	var text strings.Builder
+	for uid, version := range map[string]string{"uid-1": "0.0.9", "uid-2": "0.0.8"} {
+		fmt.Fprintf(&text, "torchbearer_agent_info{job=%q,instance=%q,node=%q,version=%q,cluster_uid=%q,scope=\"all\"} 1\n",
+			"torchbearer", "of-"+uid, "of-"+uid, version, uid)
+	}
+	return exposes(plain, text.String())
+}
+
+// grows is a target that shows one more series each time.
+func grows() http.Handler {
+	var shown atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", plain)
-		for uid, version := range map[string]string{"uid-1": "0.0.9", "uid-2": "0.0.8"} {
-			_, _ = fmt.Fprintf(w, "torchbearer_agent_info{job=%q,instance=%q,node=%q,version=%q,cluster_uid=%q,scope=\"all\"} 1\n",
-				"torchbearer", "of-"+uid, "of-"+uid, version, uid)
+		for i := range shown.Add(1) {
+			_, _ = fmt.Fprintf(w, "grows{n=\"%d\"} 1\n", i)
 		}
-		_, _ = fmt.Fprintf(w, "torchbearer_agent_series_refused_total{job=\"kubernetes-pods\",instance=\"of-uid-1\"} %d\n", refused.Add(7))
 	})
 }
 
@@ -146,7 +154,8 @@ func startAlertFleet(t *testing.T) *fleet {
 	f.start(t, mixedCluster, "n3", prod, "", to("central", central))
 	f.start(t, silentCluster, "n1", prod, "", to("central", central))
 	f.start(t, strayCluster, "n1", nonprod, "", to("central", central))
-	f.start(t, troubleCluster, "n1", prod, jobs(job("other", []string{f.faults.old}, labels)),
+	f.start(t, troubleCluster, "n1", prod, "agent: {limits: {job_max_series: {grows: 9}}}\n"+
+		jobs(job("other", []string{f.faults.old}, labels), job("grows", []string{startTarget(t, grows())})),
 		to("central", central)+to("dead", f.faults.dead)+to("refuses", f.faults.refuses)+to("skewed", f.faults.skewed),
 		"--storage.agent.max-bytes=16MiB")
 	until(t, 120*time.Second, "the central has heard of all agents", func(ctx context.Context) error {

@@ -28,7 +28,7 @@ func wantedAlerts() (wanted map[string]string, only []string) {
 		"TorchbearerBacklogGrowing":   in(troubleCluster, `remote_name="dead"`),
 		"TorchbearerDataLost":         in(troubleCluster, `remote_name="refuses"`, `reason="refused_other"`),
 		"TorchbearerBudgetShort":      in(troubleCluster, `remote_name="dead"`),
-		"TorchbearerSeriesRefused":    in(troubleCluster, `job="kubernetes-pods"`),
+		"TorchbearerSeriesRefused":    in(troubleCluster, `job="grows"`),
 		"TorchbearerConfigNotApplied": in(troubleCluster),
 		"TorchbearerConfigDrift":      in(mixedCluster),
 		"TorchbearerVersionDrift":     in(troubleCluster),
