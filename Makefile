@@ -48,6 +48,11 @@ test-e2e: build build-race neighbours ## Tests of the built program beside real 
 	e2e/packages.sh cluster chain
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 45m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
 
+rules: ## Check the central's alert rules, and run their unit tests.
+	e2e/neighbours.sh promtool
+	cd deploy/central/rules && $(CURDIR)/.cache/bin/promtool check rules --lint=all --lint-fatal torchbearer.yml expected-*.yml
+	cd deploy/central/rules && $(CURDIR)/.cache/bin/promtool test rules torchbearer_test.yml
+
 sim: ## Log and shipper simulated, by SEEDS (2000) seeds of clock, disk, network and kills; SIM_SEED=n repeats one.
 	SIM_SEEDS=$(SEEDS) go test -timeout 30m -run 'TestSimulation$$' -count=1 ./agent
 
@@ -100,4 +105,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e sim soak test-image compare pgo kind-up kind-down fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak test-image compare pgo kind-up kind-down fuzz lint fmt golden clean

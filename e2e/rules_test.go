@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -160,10 +161,14 @@ func TestRulesAndRunbook(t *testing.T) {
 			}
 		}
 	}
+	readme := readDeploy(t, "central/README.md")
 	anchor := regexp.MustCompile(`^https://\S+/deploy/central/RUNBOOK\.md#(\S+)$`)
 	for name, alert := range alerts {
 		if _, ok := sections[name]; !ok {
 			t.Errorf("the runbook has no section %s", name)
+		}
+		if after := cmp.Or(alert.For, "at once"); !regexp.MustCompile(`\[` + name + `\]\(RUNBOOK\.md#\w+\) \|.*\| ` + after + ` \| ` + alert.Labels["severity"]).MatchString(readme) {
+			t.Errorf("README.md does not list alert %s (%s, %s)", name, after, alert.Labels["severity"])
 		}
 		if m := anchor.FindStringSubmatch(alert.Annotations["runbook_url"]); m == nil || m[1] != strings.ToLower(name) {
 			t.Errorf("alert %s: its runbook_url is %q", name, alert.Annotations["runbook_url"])
