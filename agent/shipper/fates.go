@@ -65,6 +65,15 @@ func (f *fates) missing(reason string, points, missing int) {
 	f.lose(reason, missing)
 }
 
+// add takes over others.
+func (f *fates) add(o *fates) {
+	f.sent += o.sent
+	for reason, n := range o.lost {
+		f.lose(reason, n)
+	}
+	f.left.add(&o.left)
+}
+
 // decided is how many have been sent or lost.
 func (f *fates) decided() int {
 	n := f.sent

@@ -64,8 +64,9 @@ func (d *destination) shipShard(ctx context.Context, set *settings, shard int) e
 		}
 		if len(r.points) > 0 {
 			if err := d.sender.deliver(ctx, set, r.points, &f); err != nil {
-				d.window.progress[shard].replaced = true
-				d.settle(shard, set, &f)
+				p := &d.window.progress[shard]
+				p.replaced = true
+				p.early.add(&f)
 				return err
 			}
 		}
@@ -81,7 +82,10 @@ func (d *destination) shipShard(ctx context.Context, set *settings, shard int) e
 
 // settle tells the ledger what became of points of a shard.
 func (d *destination) settle(shard int, set *settings, f *fates) {
-	d.window.progress[shard].settled += f.decided() + f.left.total()
+	p := &d.window.progress[shard]
+	f.add(&p.early)
+	p.early = fates{}
+	p.settled += f.decided() + f.left.total()
 	d.ledger.settle(f, set)
 }
 
@@ -94,6 +98,7 @@ func (d *destination) check(shard int) {
 		return
 	}
 	p.replaced = false
+	d.settle(shard, d.set.Load(), &fates{})
 	d.ledger.correct(p.settled - standing(points[min(p.begun, len(points)):]))
 }
 

@@ -37,9 +37,10 @@ type window struct {
 
 // progress is what the ledger knows of a shard.
 type progress struct {
-	begun    int  // points that had their answer before
-	settled  int  // points since, that stand for themselves
-	replaced bool // the settings were, while it was being sent
+	begun    int   // points that had their answer before
+	settled  int   // points since, that stand for themselves
+	replaced bool  // the settings were, while it was being sent
+	early    fates // of points whose request was cut short by that
 }
 
 type attached struct {
