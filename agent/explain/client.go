@@ -57,8 +57,7 @@ func (c *Client) Ask(ctx context.Context, path string, query url.Values) (json.R
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var failed *url.Error
-		if errors.As(err, &failed) {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err // The rest is the URL again.
 		}
 		return nil, fmt.Errorf("ask the agent at %s: %w; is it running there?", c.base.Redacted(), err)

@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
-	"torchbearer/config"
 )
 
 // heard is what a target that was asked has said, and what the rules make of it.
@@ -44,7 +43,7 @@ type example struct {
 }
 
 func (h *heard) begin(m *metric, j *metricJob) {
-	h.url = cut(config.HideSecrets(h.target.URL().String()), maxValue)
+	h.url = showURL(h.target.URL())
 	rules := len(j.config.MetricRelabelConfigs)
 	h.scrape.dropped, h.now = make([]int, rules), make([]int, rules)
 	h.doors = make([]passed, len(m.Doors))

@@ -40,7 +40,10 @@ func (m *metric) job(j *metricJob) status.MetricJob {
 		}
 	}
 	told.Samples, told.Kept, told.Series = all.samples, all.kept, all.told()
-	told.Rules = ruleShares(j.config.MetricRelabelConfigs, told.SinceStart.Dropped, now)
+	told.Rules = []status.MetricRule{}
+	if !m.ownReport() {
+		told.Rules = ruleShares(j.config.MetricRelabelConfigs, told.SinceStart.Dropped, now)
+	}
 	for i := range told.Rules {
 		told.Rules[i].Metric = all.dropped[i]
 	}
@@ -100,9 +103,9 @@ func (m *metric) jobVerdict(j *metricJob, told *status.MetricJob, heardOf int) s
 	case heardOf == 0:
 		return "no answer: " + told.Errors[0]
 	case told.Samples == 0:
-		return fmt.Sprintf("not exposed by the %s asked of %d", count(heardOf, "target"), told.Targets)
+		return fmt.Sprintf("not exposed: %s asked, of %d", count(heardOf, "target"), told.Targets)
 	}
-	text := fmt.Sprintf("%s at %d of the %s asked of %d", count(told.Samples, "sample"), told.Exposing, count(heardOf, "target"), told.Targets)
+	text := fmt.Sprintf("%s at %s (%d asked, of %d)", count(told.Samples, "sample"), count(told.Exposing, "target"), heardOf, told.Targets)
 	return text + ": " + fate(told.Samples, told.Kept, told.Rules, "metric_relabel_configs")
 }
 

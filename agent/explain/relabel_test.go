@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -83,7 +84,7 @@ func TestTargetsEndAsTheLibrarySays(t *testing.T) {
 		own := model.LabelSet{"__address__": "h:9090", "__meta_a": value(), "a": value()}
 		group := model.LabelSet{"__meta_b": value(), "b": value(), "a": value()}
 		cfg := promconfig.DefaultScrapeConfig
-		cfg.JobName, cfg.ScrapeInterval, cfg.ScrapeTimeout = "x", model.Duration(10), model.Duration(5)
+		cfg.JobName, cfg.ScrapeInterval, cfg.ScrapeTimeout = "x", model.Duration(time.Minute), model.Duration(time.Second)
 		cfg.RelabelConfigs = rules(t, text)
 
 		b := labels.NewBuilder(labels.EmptyLabels())
@@ -97,7 +98,6 @@ func TestTargetsEndAsTheLibrarySays(t *testing.T) {
 			}
 		}
 		scrape.PopulateDiscoveredLabels(b, &cfg, own, group)
-		begin(b, &cfg, b.Labels())
 		steps, kept := Relabel(b, cfg.RelabelConfigs)
 		got := "dropped"
 		if kept {
@@ -138,6 +138,25 @@ func replay(t *testing.T, seed uint64, all []*relabel.Config, own, group model.L
 	}
 	if diff := cmp.Diff(end.Labels().String(), replayed.Labels().String()); diff != "" {
 		t.Fatalf("seed %d: the changes do not lead to the end (-end +replayed):\n%s", seed, diff)
+	}
+}
+
+// TestBeginHasTheDefaultsLast: where a labelmap makes one label of discovered ones
+// and of those that the job adds, these stay, as with the library.
+func TestBeginHasTheDefaultsLast(t *testing.T) {
+	cfg := promconfig.DefaultScrapeConfig
+	cfg.JobName, cfg.ScrapeInterval, cfg.ScrapeTimeout = "x", model.Duration(time.Minute), model.Duration(time.Second)
+	cfg.RelabelConfigs = rules(t, "- {regex: '__(meta_a|scheme|address)__', replacement: m, action: labelmap}")
+	own := model.LabelSet{"__address__": "h:9090", "__meta_a__": "y"}
+	lb := labels.NewBuilder(labels.EmptyLabels())
+	want, err := scrape.PopulateLabels(lb, &cfg, own, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scrape.PopulateDiscoveredLabels(lb, &cfg, own, nil)
+	begin(lb, &cfg, standing(lb))
+	if Relabel(lb, cfg.RelabelConfigs); lb.Get("m") != want.Get("m") || lb.Get("m") != "http" {
+		t.Errorf("m is %q, the library says %q", lb.Get("m"), want.Get("m"))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/prometheus/common/model"
@@ -121,8 +122,8 @@ func (e *targets) job(job *promconfig.ScrapeConfig) *seen {
 func (e *targets) scraped(job *promconfig.ScrapeConfig, s *seen) {
 	limit := e.listed + (maxMatches-e.listed+1)/2
 	for _, t := range e.Active[job.JobName] {
-		discovered := s.named || e.query.discovered(t.DiscoveredLabels(e.builder).Get)
-		if !discovered {
+		discovered := t.DiscoveredLabels(e.builder)
+		if !s.named && !e.query.discovered(discovered.Get) {
 			if !e.query.scraped(t) {
 				continue
 			}
@@ -133,7 +134,8 @@ func (e *targets) scraped(job *promconfig.ScrapeConfig, s *seen) {
 			e.omitted = true
 			continue
 		}
-		m := e.told(job, t.DiscoveredLabels(e.builder))
+		begin(e.builder, job, discovered)
+		m := e.told(job, discovered)
 		describe(&m, t)
 		s.scraped = append(s.scraped, m)
 	}
@@ -182,7 +184,7 @@ func (e *targets) judge(job *promconfig.ScrapeConfig, own, group model.LabelSet,
 		return nil
 	}
 	scrape.PopulateDiscoveredLabels(e.builder, job, own, group)
-	m := e.told(job, standing(e.builder))
+	m := e.told(job, standing(e.builder)) // Labels would change their order.
 	switch {
 	case err != nil:
 		m.State, m.Verdict = status.TargetInvalid, "kept by the rules, but cannot be scraped: "+show("", err.Error())
@@ -194,10 +196,9 @@ func (e *targets) judge(job *promconfig.ScrapeConfig, own, group model.LabelSet,
 	return &m
 }
 
-// told is a target with its steps.
+// told is a target with its steps, the labels to begin with being in the builder.
 func (e *targets) told(job *promconfig.ScrapeConfig, discovered labels.Labels) status.TargetMatch {
 	m := status.TargetMatch{Job: job.JobName, Before: shown(discovered), After: map[string]string{}}
-	begin(e.builder, job, discovered)
 	m.Steps, _ = Relabel(e.builder, job.RelabelConfigs)
 	e.listed++
 	for name, value := range m.Before {
@@ -212,8 +213,8 @@ func (e *targets) told(job *promconfig.ScrapeConfig, discovered labels.Labels) s
 	return m
 }
 
-// begin lets stand in b what was discovered, in the order in which the library
-// has it: where a labelmap makes one label of several, the last one stays.
+// begin lets stand in b what was discovered, in an order in which the library may
+// have it: where a labelmap makes one label of several, the last one stays.
 func begin(b *labels.Builder, job *promconfig.ScrapeConfig, discovered labels.Labels) {
 	scrape.PopulateDiscoveredLabels(b, job, nil, nil)
 	usual, own := standing(b), model.LabelSet{}
@@ -230,7 +231,7 @@ func (e *targets) full(matches int) bool { return e.listed >= matches || e.bytes
 
 // describe tells how a target is that is scraped.
 func describe(m *status.TargetMatch, t *scrape.Target) {
-	m.State, m.URL, m.Health = status.TargetScraped, cut(config.HideSecrets(t.URL().String()), maxValue), string(t.Health())
+	m.State, m.URL, m.Health = status.TargetScraped, showURL(t.URL()), string(t.Health())
 	m.After = shown(t.Labels(labels.NewBuilder(labels.EmptyLabels())))
 	if at := t.LastScrape(); !at.IsZero() {
 		m.LastScrape = &at
@@ -244,6 +245,19 @@ func describe(m *status.TargetMatch, t *scrape.Target) {
 	default:
 		m.Verdict = "scraped here; its first scrape is not over yet"
 	}
+}
+
+// showURL is u without secrets, be they in the URL that is a parameter of a probe.
+func showURL(u *url.URL) string {
+	if query, err := url.ParseQuery(u.RawQuery); err == nil {
+		for name, values := range query {
+			for i, value := range values {
+				values[i] = config.HideSecretLabel(model.ParamLabelPrefix+name, value)
+			}
+		}
+		u.RawQuery = query.Encode()
+	}
+	return cut(config.HideSecrets(u.String()), maxValue)
 }
 
 // visible are the labels that a target's series get.

@@ -152,7 +152,7 @@ func WriteMetric(to io.Writer, told status.MetricExplanation) error {
 		for _, problem := range j.Errors {
 			w.line(1, "no answer from %s", plain(problem))
 		}
-		if t := j.SinceStart; !t.Since.IsZero() {
+		if t := j.SinceStart; !t.Since.IsZero() && len(j.Rules) > 0 {
 			w.line(1, "metric_relabel_configs dropped %d of %d samples of all metrics since %s", t.Dropped, t.Scraped, t.Since.UTC().Format(time.RFC3339))
 		}
 		w.rules(1, j.Rules)
@@ -175,7 +175,7 @@ func (w *writer) rules(indent int, rules []status.MetricRule) {
 	if len(rules) == 0 {
 		return
 	}
-	rows := [][]string{{"RULE", "DROPPED", "OF THIS METRIC NOW", ""}}
+	rows := [][]string{{"RULE", "DROPPED (ALL METRICS)", "IN ONE SCRAPE (THIS METRIC)", ""}}
 	for _, r := range rules {
 		dropped := strconv.FormatInt(r.Dropped, 10)
 		switch {

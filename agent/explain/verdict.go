@@ -31,9 +31,9 @@ func (e *targets) view(place status.Job, s *seen) status.JobView {
 	case s.total > 0:
 		v.Verdict = "sees it"
 	default:
-		v.Verdict = fmt.Sprintf("it is none of the %s that the job discovered here", count(s.found, "target"))
+		v.Verdict = fmt.Sprintf("discovered %s here, none of them this one", count(s.found, "target"))
 		if place.Scope == "node" && e.Scopes.Node != "" {
-			v.Verdict += "; the job sees what is on node " + e.Scopes.Node + " only"
+			v.Verdict += "; it sees what is on node " + e.Scopes.Node + " only"
 		}
 	}
 	return v

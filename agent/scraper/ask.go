@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,9 @@ func (s *Scraper) Ask(ctx context.Context, job *promconfig.ScrapeConfig, t *scra
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
 	resp, err := client.Do(req)
 	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // The rest is the URL, with its secrets.
+		}
 		return fmt.Errorf("ask the target: %w", err)
 	}
 	defer resp.Body.Close()
