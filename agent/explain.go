@@ -59,7 +59,7 @@ func (a *Agent) runs() *config.Config {
 func (a *Agent) doors() []explain.Door {
 	var all []explain.Door
 	for _, d := range a.shipper.Doors() {
-		all = append(all, explain.Door{Name: d.Name, URL: d.URL, Rules: d.Rules, Enter: d.Enter, Leave: d.Leave})
+		all = append(all, explain.Door{Name: d.Name, URL: d.URL, Rules: d.Rules, Dropped: d.Dropped, Since: d.Since, Enter: d.Enter, Leave: d.Leave})
 	}
 	return all
 }

@@ -48,8 +48,8 @@ type Metrics struct {
 type Door struct {
 	Name, URL string
 	Rules     []*relabel.Config
+	Dropped   []int64                                       // samples, by each rule; exact
 	Since     time.Time                                     // of Dropped
-	Dropped   map[int]int64                                 // samples, exact, by index of the rule; one that is not there is not known
 	Enter     func(b *labels.Builder, logged labels.Labels) // as it comes to the rules
 	Leave     func(b *labels.Builder, logged labels.Labels) // what the rules cannot change
 }

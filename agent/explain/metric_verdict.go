@@ -143,10 +143,7 @@ func (m *metric) destination(at int) status.MetricDestination {
 		Samples: all.samples, Kept: all.kept, Series: all.told(),
 	}
 	for i, rule := range door.Rules {
-		dropped, known := door.Dropped[i]
-		told.Rules = append(told.Rules, status.MetricRule{
-			Rule: i + 1, Text: Rule(rule), Dropped: dropped, Exact: known || !canDrop(rule), Unknown: !known && canDrop(rule), Metric: all.dropped[i],
-		})
+		told.Rules = append(told.Rules, status.MetricRule{Rule: i + 1, Text: Rule(rule), Dropped: door.Dropped[i], Exact: true, Metric: all.dropped[i]})
 	}
 	if told.Samples == 0 {
 		told.Verdict = "nothing of it comes here"

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rules reads them as the config does.
-func rules(t *testing.T, text string) []*relabel.Config {
+func rules(t testing.TB, text string) []*relabel.Config {
 	t.Helper()
 	var all []*relabel.Config
 	if err := yaml.UnmarshalStrict([]byte(text), &all); err != nil {

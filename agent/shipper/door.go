@@ -3,6 +3,8 @@
 package shipper
 
 import (
+	"time"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 )
@@ -12,6 +14,8 @@ import (
 type Door struct {
 	Name, URL string // as in status.Destination
 	Rules     []*relabel.Config
+	Dropped   []int64   // points, by each rule
+	Since     time.Time // of Dropped
 	set       *settings
 }
 
@@ -20,29 +24,16 @@ func (s *Shipper) Doors() []Door {
 	all := []Door{}
 	for _, d := range *s.running.Load() {
 		set := d.set.Load()
-		all = append(all, Door{Name: set.name, URL: set.url, Rules: set.relabel, set: set})
+		door := Door{Name: set.name, URL: set.url, Rules: set.relabel, set: set}
+		door.Dropped, door.Since = d.ledger.ruleCounts(set)
+		all = append(all, door)
 	}
 	return all
 }
 
 // Enter lets stand in b the labels of a series of the log as the rules see them.
-func (d Door) Enter(b *labels.Builder, logged labels.Labels) {
-	b.Reset(logged)
-	for _, l := range d.set.encode.added {
-		if l.force || logged.Get(l.Name) == "" {
-			b.Set(l.Name, l.Value)
-		}
-	}
-}
+func (d Door) Enter(b *labels.Builder, logged labels.Labels) { d.set.enter(b, logged) }
 
 // Leave sets in b, where the rules have kept the series, the labels that they
 // cannot change.
-func (d Door) Leave(b *labels.Builder, logged labels.Labels) {
-	for _, l := range d.set.mandatory {
-		value := l.Value
-		if own := logged.Get(l.Name); d.set.trusted && own != "" {
-			value = own
-		}
-		b.Set(l.Name, value)
-	}
-}
+func (d Door) Leave(b *labels.Builder, logged labels.Labels) { d.set.leave(b, logged) }

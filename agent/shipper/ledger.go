@@ -36,6 +36,7 @@ type ledger struct {
 	left      leftOut
 	owed      int // by sent: points that were sent twice
 	ruleSet   string
+	ruled     time.Time // since when ruleSet is what it is
 	oldest    int64     // timestamp of the oldest point of the window; noTime
 	short     int64     // what was missing when all was read last
 	shortAt   time.Time // since when
@@ -46,6 +47,7 @@ const noTime = int64(-1 << 63)
 // newLedger begins one for a destination that begins at a state of its journal.
 func newLedger(in *intake, log Log, st *state, rules string) *ledger {
 	l := &ledger{intake: in, since: time.Now(), lost: map[string]int64{}, counted: st.Sent, ruleSet: rules, oldest: noTime}
+	l.ruled = l.since
 	l.from, l.before, l.exact = in.at(log.End)
 	switch w := st.Window; {
 	case st.Sent.Generation > l.from.Generation:
@@ -130,7 +132,7 @@ func (l *ledger) rule(set *settings) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ruleSet != set.Rules {
-		l.ruleSet, l.left.rules = set.Rules, nil
+		l.ruleSet, l.ruled, l.left.rules = set.Rules, time.Now(), nil
 	}
 }
 

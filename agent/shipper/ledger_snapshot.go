@@ -55,16 +55,16 @@ func (l *ledger) oldestPending() (time.Time, bool) {
 	return time.UnixMilli(l.oldest), l.oldest != noTime
 }
 
-// ruleCounts are what the rules of set have dropped.
-func (l *ledger) ruleCounts(set *settings) []int64 {
-	counts := make([]int64, len(set.relabel))
+// ruleCounts are what the rules of set have dropped, and since when they count.
+func (l *ledger) ruleCounts(set *settings) (counts []int64, since time.Time) {
+	counts = make([]int64, len(set.relabel))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ruleSet != set.Rules {
-		return counts
+		return counts, time.Now()
 	}
 	for i, n := range l.left.rules[:min(len(l.left.rules), len(counts))] {
 		counts[i] = int64(n)
 	}
-	return counts
+	return counts, l.ruled
 }

@@ -62,7 +62,7 @@ func (r *Rehearsal) Close() {
 // is for one goroutine at a time.
 func (r *Rehearsal) Taste(ls labels.Labels) {
 	for _, d := range r.destinations {
-		d.set.leaving(d.builder, ls)
+		d.set.enter(d.builder, ls)
 		if d.pass.Process(d.builder, ls.String) {
 			d.series++
 		}

@@ -23,7 +23,7 @@ func (s *Shipper) RuleCounts() []status.RuleCount {
 
 func (d *destination) ruleCounts() []status.RuleCount {
 	set := d.set.Load()
-	counts := d.ledger.ruleCounts(set)
+	counts, _ := d.ledger.ruleCounts(set)
 	var all []status.RuleCount
 	for i, r := range set.relabel {
 		if drops(r) {

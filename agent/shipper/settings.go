@@ -128,30 +128,35 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 	if len(s.relabel) == 0 {
 		return
 	}
-	s.leaving(b, ls)
+	s.enter(b, ls)
 	for i := range s.relabel {
 		if !relabel.ProcessBuilder(b, s.relabel[i]) {
 			to.labels, to.dropped, to.rule = labels.EmptyLabels(), true, int32(i)
 			return
 		}
 	}
+	s.leave(b, ls)
+	to.labels, to.complete = b.Labels(), true
+}
+
+// enter lets stand in b the labels of a series of the log as the rules see them.
+func (s *settings) enter(b *labels.Builder, ls labels.Labels) {
+	b.Reset(ls)
+	for _, l := range s.encode.added {
+		if l.force || ls.Get(l.Name) == "" {
+			b.Set(l.Name, l.Value)
+		}
+	}
+}
+
+// leave sets in b, where the rules have kept the series ls, what they cannot change.
+func (s *settings) leave(b *labels.Builder, ls labels.Labels) {
 	for _, l := range s.mandatory {
 		value := l.Value
 		if own := ls.Get(l.Name); s.trusted && own != "" {
 			value = own
 		}
 		b.Set(l.Name, value)
-	}
-	to.labels, to.complete = b.Labels(), true
-}
-
-// leaving sets b to a series as the rules see it: with the external labels.
-func (s *settings) leaving(b *labels.Builder, ls labels.Labels) {
-	b.Reset(ls)
-	for _, l := range s.encode.added {
-		if l.force || ls.Get(l.Name) == "" {
-			b.Set(l.Name, l.Value)
-		}
 	}
 }
 
