@@ -35,12 +35,15 @@ func (s *Server) routes() ([]route, error) {
 		{"/api/v1/scrape_pools", get, s.api(s.scrapePools)},
 		{"/api/v1/status/scopes", get, s.api(s.statusScopes)},
 		{"/api/v1/status/destinations", get, s.api(s.statusDestinations)},
+		{"/api/v1/status/log", get, s.api(s.statusLog)},
 		{"/api/v1/status/config", get, s.api(s.statusConfig)},
 		{"/api/v1/status/flags", get, s.api(s.statusFlags)},
 		{"/api/v1/status/buildinfo", get, s.api(s.statusBuildInfo)},
 		{"/api/v1/status/runtimeinfo", get, s.api(s.statusRuntimeInfo)},
 	}
 	table = append(table, s.explainRoutes(get)...)
+	s.parts = s.supportParts(table)
+	table = append(table, route{"/api/v1/support", get, http.HandlerFunc(s.support)})
 	return append(table, s.pprofRoutes()...), nil
 }
 

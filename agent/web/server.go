@@ -68,6 +68,9 @@ type Options struct {
 	Scopes           func() status.Scopes        // Whose targets are scraped here.
 	Destinations     func() []status.Destination // What they were sent.
 	Explain          Explainer                   // Nil: nothing is explained.
+	LogTail          func() []status.LogLine     // The last warnings and errors, the newest first. Nil: none.
+	Cluster          func() string               // In the name of support bundles. Nil: none.
+	SupportFiles     []SupportFile               // In support bundles, beside what the API answers.
 	Flags            map[string]string           // Flag name to value as given; passwords in URLs are hidden before they are shown.
 	ExternalURL      *url.URL                    // Where browsers find the agent.
 	RoutePrefix      string                      // "/", or "/prefix" without a slash at its end.
@@ -86,16 +89,19 @@ type Options struct {
 
 // Server answers HTTP requests. Build it with New.
 type Server struct {
-	opts     Options
-	logger   log.Logger
-	metrics  *metrics
-	limits   limits
-	handler  http.Handler
-	slots    chan struct{}      // One taken for each request under way, probes excepted.
-	names    map[string]string  // Pattern of the mux to the value of the label handler.
-	inflight atomic.Int64       // Requests under way, probes included.
-	reloads  context.Context    // Reloads outlive their request: its client may hang up.
-	stop     context.CancelFunc // Ends reloads that are under way when the server has waited long enough.
+	opts      Options
+	logger    log.Logger
+	metrics   *metrics
+	limits    limits
+	handler   http.Handler
+	slots     chan struct{}      // One taken for each request under way, probes excepted.
+	names     map[string]string  // Pattern of the mux to the value of the label handler.
+	parts     []supportPart      // Of a support bundle.
+	bundling  chan struct{}      // Full while one is made.
+	inflight  atomic.Int64       // Requests under way, probes included.
+	reloads   context.Context    // Reloads outlive their request: its client may hang up.
+	gathering sync.Map           // Names of parts that are being gathered.
+	stop      context.CancelFunc // Ends reloads that are under way when the server has waited long enough.
 }
 
 // limits are the bounds that no flag sets; tests shorten them.
@@ -108,6 +114,10 @@ type limits struct {
 	requests   int           // At once, over all connections.
 	gathers    int           // Of /metrics at once.
 	streams    int           // Requests at once on one HTTP/2 connection.
+	bundle     int           // Bytes of a support bundle before it is packed.
+	bundlePart int           // Bytes of one file in it.
+	bundleTime time.Duration // For gathering it.
+	partTime   time.Duration // For gathering one file.
 }
 
 func defaultLimits(maxConnections int) limits {
@@ -123,6 +133,10 @@ func defaultLimits(maxConnections int) limits {
 		requests:   min(maxConnections, 256),
 		gathers:    min(maxConnections, 40),
 		streams:    32,
+		bundle:     64 << 20,
+		bundlePart: 8 << 20,
+		bundleTime: time.Minute,
+		partTime:   10 * time.Second,
 	}
 }
 
@@ -168,7 +182,7 @@ func newServer(opts Options, l limits) (*Server, error) {
 	}
 	opts.RoutePrefix = strings.TrimRight(opts.RoutePrefix, "/")
 	opts.Flags = hideFlags(opts.Flags)
-	s := &Server{opts: opts, logger: opts.Logger, limits: l, slots: make(chan struct{}, l.requests)}
+	s := &Server{opts: opts, logger: opts.Logger, limits: l, slots: make(chan struct{}, l.requests), bundling: make(chan struct{}, 1)}
 	s.reloads, s.stop = context.WithCancel(context.Background())
 	if err := s.build(); err != nil {
 		return nil, err

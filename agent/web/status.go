@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/common/version"
 
+	"torchbearer/agent/status"
 	"torchbearer/config"
 )
 
@@ -57,6 +58,14 @@ func (s *Server) statusScopes(*http.Request) (any, error) {
 // statusDestinations is our own too: what became of what was to be sent.
 func (s *Server) statusDestinations(*http.Request) (any, error) {
 	return s.opts.Destinations(), nil
+}
+
+// statusLog is for people who cannot see the log. Its secrets are hidden before it comes here.
+func (s *Server) statusLog(*http.Request) (any, error) {
+	if s.opts.LogTail == nil {
+		return []status.LogLine{}, nil
+	}
+	return s.opts.LogTail(), nil
 }
 
 func (s *Server) statusFlags(*http.Request) (any, error) {

@@ -80,12 +80,15 @@ func (fakeTargets) ScrapePools() []string                       { return []strin
 func newOptions(tb testing.TB) Options {
 	tb.Helper()
 	return Options{
-		Registry:         prometheus.NewPedanticRegistry(),
-		Agent:            &fakeAgent{},
-		Targets:          fakeTargets{},
-		Pools:            fakeTargets{},
-		Scopes:           func() status.Scopes { return status.Scopes{Node: "n1", Scope: "all"} },
-		Destinations:     func() []status.Destination { return []status.Destination{{Name: "central"}} },
+		Registry:     prometheus.NewPedanticRegistry(),
+		Agent:        &fakeAgent{},
+		Targets:      fakeTargets{},
+		Pools:        fakeTargets{},
+		Scopes:       func() status.Scopes { return status.Scopes{Node: "n1", Scope: "all"} },
+		Destinations: func() []status.Destination { return []status.Destination{{Name: "central"}} },
+		LogTail: func() []status.LogLine {
+			return []status.LogLine{{Time: time.Unix(1700000000, 0).UTC(), Level: "warn", Text: "msg=slow"}}
+		},
 		Flags:            map[string]string{"log.level": "info"},
 		ExternalURL:      parse(tb, "http://agent.example:9090/"),
 		RoutePrefix:      "/",

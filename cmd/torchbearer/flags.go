@@ -21,6 +21,7 @@ const (
 	checkCommand   = "check config"
 	liveCommand    = "check live"
 	prepareCommand = "prepare-data"
+	supportCommand = "support"
 )
 
 // flags are what the command line says. Names and defaults are those of
@@ -40,6 +41,7 @@ type flags struct {
 	live                 live
 	prepare              prepare
 	explain              explainFlags
+	support              support
 
 	storagePath        string
 	walCompression     bool
@@ -110,6 +112,7 @@ func (f *flags) parse(args []string, stdout, stderr io.Writer) (command string, 
 	prepare.Arg("directory", "The data directory.").Required().StringVar(&f.prepare.dir)
 
 	f.explain.register(app)
+	f.support.flags(app.Command(supportCommand, "Get a support bundle from a running agent: one tar.gz with its config (secrets hidden), ledger, targets, metrics, goroutines, heap, last warnings and more."))
 
 	f.configFlags(app)
 	f.storageFlags(app)

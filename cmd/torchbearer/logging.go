@@ -24,6 +24,7 @@ type logging struct {
 	logger log.Logger
 	slog   *slog.Logger
 	level  *slog.LevelVar
+	tail   *tail
 }
 
 // newLogging writes lines of the format, logfmt or json, from the level on.
@@ -34,18 +35,27 @@ func newLogging(w io.Writer, levelName, format string) (*logging, error) {
 	if format == "json" {
 		base = log.NewJSONLogger(w)
 	}
-	base = &scrubber{next: base}
+	l.tail = newTail(base, l.level)
+	base = &scrubber{next: l.tail}
 	if err := l.setLevel(levelName); err != nil {
 		return nil, err
 	}
+	heard := atMostWarn{l.level}
 	l.logger = &leveled{
 		// The handler for slog adds the same key.
 		next:  log.With(base, "time", log.TimestampFormat(time.Now, time.RFC3339Nano)),
-		level: l.level,
+		level: heard,
 	}
-	l.slog = slog.New(sloggokit.NewGoKitHandler(base, l.level))
+	l.slog = slog.New(sloggokit.NewGoKitHandler(base, heard))
 	return l, nil
 }
+
+// atMostWarn is a level from which on warnings are heard in any case: the tail
+// drops those that the log is not to have.
+type atMostWarn struct{ slog.Leveler }
+
+// Level implements slog.Leveler.
+func (l atMostWarn) Level() slog.Level { return min(l.Leveler.Level(), slog.LevelWarn) }
 
 // setLevel applies to all loggers at once. Prometheus's names are known.
 func (l *logging) setLevel(name string) error {
@@ -66,18 +76,13 @@ func (l *logging) takeOverKlog() {
 // is for a level that does not.
 type leveled struct {
 	next  log.Logger
-	level *slog.LevelVar
+	level slog.Leveler
 }
 
 // Log implements log.Logger.
 func (l *leveled) Log(keyvals ...any) error {
-	for i := 1; i < len(keyvals); i += 2 {
-		if v, ok := keyvals[i].(level.Value); ok {
-			if slogLevel(v) < l.level.Level() {
-				return nil
-			}
-			break
-		}
+	if v := levelOf(keyvals); v != nil && slogLevel(v) < l.level.Level() {
+		return nil
 	}
 	return l.next.Log(keyvals...)
 }

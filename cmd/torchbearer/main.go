@@ -49,6 +49,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return f.prepare.run(stderr)
 	case explainTargetCommand, explainMetricCommand:
 		return f.explain.run(command, stdout, stderr)
+	case supportCommand:
+		return f.support.run(stdout, stderr)
 	}
 	logging, err := newLogging(stderr, f.logLevel, f.logFormat)
 	if err != nil {
@@ -87,6 +89,7 @@ func runAgent(f *flags, l *logging) error {
 		return err
 	}
 	registry := newRegistry()
+	registry.MustRegister(l.tail.lines)
 	a, err := agent.New(f.agentOptions(l, registry))
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
