@@ -92,7 +92,7 @@ func kindOf(t reflect.Type, titles map[reflect.Type]string) string {
 		return "URL"
 	case reflect.TypeFor[labels.Labels]():
 		return "mapping of text"
-	case reflect.TypeFor[relabel.Regexp](), reflect.TypeFor[promclient.TLSVersion]():
+	case reflect.TypeFor[relabel.Regexp](), reflect.TypeFor[promclient.TLSVersion](), reflect.TypeFor[model.ValidationScheme]():
 		return "text"
 	}
 	if title, ok := titles[t]; ok {
