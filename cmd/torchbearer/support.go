@@ -44,12 +44,13 @@ func (f *flags) supportFiles() []web.SupportFile {
 type support struct {
 	client client
 	output string
+	given  bool // -o
 }
 
 func (s *support) flags(cmd *kingpin.CmdClause) {
 	s.client.flags(cmd)
 	cmd.Flag("output", "File to write, - for the standard output. Defaults to the name that the agent gives it, in the working directory.").
-		Short('o').PlaceHolder("<file>").StringVar(&s.output)
+		Short('o').PlaceHolder("<file>").IsSetByUser(&s.given).StringVar(&s.output)
 }
 
 func (s *support) run(stdout, stderr io.Writer) int {
@@ -73,7 +74,7 @@ func (s *support) fetch(ctx context.Context, stdout, stderr io.Writer) (err erro
 	if kind := resp.Header.Get("Content-Type"); kind != "application/gzip" {
 		return fmt.Errorf("%s answered with %q and not with a bundle; is it a torchbearer?", s.client.url, kind)
 	}
-	if s.output == "-" {
+	if s.output == "-" || s.given && s.output == "" { // Kingpin makes "" of the - in `-o -`.
 		_, err := receive(resp.Body, stdout, stderr)
 		return err
 	}
