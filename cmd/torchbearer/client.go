@@ -20,6 +20,9 @@ import (
 	"torchbearer/config"
 )
 
+// maxAnswer bounds what is read of an answer of the API.
+const maxAnswer = 64 << 20
+
 // client is for the commands that ask a running agent.
 type client struct {
 	url        string
@@ -63,6 +66,20 @@ func (c *client) get(ctx context.Context, path string, query url.Values) (*http.
 	return resp, nil
 }
 
+// data gets what the API answers at a path, without its envelope.
+func (c *client) data(ctx context.Context, path string, query url.Values) (json.RawMessage, error) {
+	resp, err := c.get(ctx, path, query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }() // It was only read.
+	var answer struct{ Data json.RawMessage }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w; is it a torchbearer?", config.HideSecrets(c.url), err)
+	}
+	return answer.Data, nil
+}
+
 func (c *client) http() (*http.Client, error) {
 	cfg := &promhttp.HTTPClientConfig{FollowRedirects: true, EnableHTTP2: true}
 	if c.configFile != "" {
@@ -89,14 +106,14 @@ func refusal(address string, resp *http.Response) error {
 	if json.Unmarshal(body, &answer) == nil {
 		words = answer.Error
 	}
-	remedy := "is this a torchbearer?"
+	remedy := "; is this a torchbearer?"
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		remedy = "give user and password by --http.config.file"
+		remedy = "; give user and password by --http.config.file"
 	case http.StatusServiceUnavailable:
-		remedy = "try again"
+		remedy = "; try again"
 	case http.StatusInternalServerError, http.StatusBadRequest:
-		remedy = "its log may say more"
+		remedy = ""
 	}
-	return fmt.Errorf("%s answered %s: %s; %s", address, resp.Status, cmp.Or(words, "nothing"), remedy)
+	return fmt.Errorf("%s answered %s: %s%s", address, resp.Status, cmp.Or(words, "nothing"), remedy)
 }

@@ -26,8 +26,7 @@ const explainPatience = time.Minute
 
 // explainFlags are the command's flags.
 type explainFlags struct {
-	agent  string // its URL
-	client string // file for its HTTP client
+	client client
 	output string
 	target string
 	metric string
@@ -42,9 +41,7 @@ func (f *explainFlags) register(app *kingpin.Application) {
 	metric.Arg("name", "Name of the metric.").Required().StringVar(&f.metric)
 	metric.Flag("job", "This job only: more of its targets are asked then.").PlaceHolder("<name>").StringVar(&f.job)
 	for _, cmd := range []*kingpin.CmdClause{target, metric} {
-		cmd.Flag("url", "URL of the agent.").Default("http://localhost:9090").StringVar(&f.agent)
-		cmd.Flag("http.config.file", "File with TLS and authentication for the agent, see https://prometheus.io/docs/prometheus/latest/configuration/configuration/#http_config").
-			PlaceHolder("<file>").StringVar(&f.client)
+		f.client.flags(cmd)
 		cmd.Flag("output", "text or json.").Default("text").SetValue(&choice{&f.output, "--output", []string{"text", "json"}})
 	}
 }
@@ -59,18 +56,13 @@ func (f *explainFlags) run(command string, stdout, stderr io.Writer) int {
 }
 
 func (f *explainFlags) ask(command string, stdout io.Writer) error {
-	client, err := explain.NewClient(f.agent, f.client)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), explainPatience)
 	defer cancel()
 	path, query := "api/v1/explain/target", url.Values{"q": {f.target}}
 	if command == explainMetricCommand {
 		path, query = "api/v1/explain/metric", url.Values{"name": {f.metric}, "job": {f.job}}
 	}
-	data, err := client.Ask(ctx, path, query)
+	data, err := f.client.data(ctx, path, query)
 	switch {
 	case err != nil:
 		return err
