@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +56,9 @@ func (c *client) get(ctx context.Context, path string, query url.Values) (*http.
 	resp, err := asker.Do(req)
 	if wrong := (*url.Error)(nil); errors.As(err, &wrong) {
 		err = wrong.Err // Its URL may have a password.
+	}
+	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+		return nil, fmt.Errorf("ask the agent at %s: %w; name its authority by tls_config.ca_file in --http.config.file", config.HideSecrets(c.url), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the agent at %s: %w; is it running, and is --url its address?", config.HideSecrets(c.url), err)
