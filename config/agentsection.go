@@ -118,21 +118,43 @@ func (c *checker) readLimits(f field) {
 		c.refuse(f.name, "agent.limits takes a mapping", "write `limits: {max_series: 0}`")
 		return
 	}
+	limits := &c.agent.Limits
 	for _, limit := range f.value.fields {
-		if limit.name.value != "max_series" {
-			c.unknownField(limit, "agent.limits", []string{"max_series"})
-			continue
-		}
-		n, err := strconv.Atoi(limit.value.str())
-		if !limit.value.null() && (err != nil || n < 0) {
-			c.refuse(limit.name, "agent.limits.max_series must be a whole number, 0 or more", "write 0 for no limit")
-			continue
-		}
-		c.agent.Limits.MaxSeries = n
-		if n > 0 {
-			c.hint(limit.name, limit.name.line, "agent.limits.max_series has no effect yet in this version", "keep it for later versions, or remove it")
+		switch limit.name.value {
+		case "max_series":
+			limits.MaxSeries = c.count(limit, "agent.limits.max_series")
+		case "max_series_per_job":
+			limits.MaxSeriesPerJob = c.count(limit, "agent.limits.max_series_per_job")
+		case "job_max_series":
+			c.readJobLimits(limit)
+		default:
+			c.unknownField(limit, "agent.limits", []string{"max_series", "max_series_per_job", "job_max_series"})
 		}
 	}
+}
+
+func (c *checker) readJobLimits(f field) {
+	if !f.value.null() && f.value.kind != mappingNode {
+		c.refuse(f.name, "agent.limits.job_max_series takes a mapping of job names", "write `<job>: <number>`")
+		return
+	}
+	for _, limit := range f.value.fields {
+		c.jobExists(limit.name, "agent.limits.job_max_series")
+		if c.agent.Limits.JobMaxSeries == nil {
+			c.agent.Limits.JobMaxSeries = map[string]int{}
+		}
+		c.agent.Limits.JobMaxSeries[limit.name.value] = c.count(limit, fmt.Sprintf("agent.limits.job_max_series[%q]", limit.name.value))
+	}
+}
+
+// count reads a number that bounds something; a null one is 0.
+func (c *checker) count(f field, name string) int {
+	n, err := strconv.Atoi(f.value.str())
+	if !f.value.null() && (err != nil || n < 0) {
+		c.refuse(f.name, name+" must be a whole number, 0 or more", "write 0 for no limit")
+		return 0
+	}
+	return n
 }
 
 func (c *checker) jobsExist(f field) {

@@ -48,7 +48,17 @@ type Agent struct {
 
 // Limits bound what one agent costs.
 type Limits struct {
-	MaxSeries int `yaml:"max_series"` // of the whole agent; 0 means no limit
+	MaxSeries       int            `yaml:"max_series"`         // of the whole agent; 0 means no limit
+	MaxSeriesPerJob int            `yaml:"max_series_per_job"` // of each job that JobMaxSeries does not name; 0 means no limit
+	JobMaxSeries    map[string]int `yaml:"job_max_series"`     // by job name; 0 means no limit for it
+}
+
+// MaxSeriesOf is how many series a job may have, 0 for no limit of its own.
+func (l Limits) MaxSeriesOf(job string) int {
+	if n, ok := l.JobMaxSeries[job]; ok {
+		return n
+	}
+	return l.MaxSeriesPerJob
 }
 
 // Load reads the config file at path and the files it names. Whatever is wrong with them is returned as Violations.

@@ -72,7 +72,7 @@ func TestEffective(t *testing.T) {
 		RequiredLabels:   []string{"clustername", "environment", "price"},
 		TrustedLabelJobs: []string{"federate"},
 		Scopes:           map[string]Scope{"federate": "cluster", "from-file": "every"},
-		Limits:           Limits{MaxSeries: 100000},
+		Limits:           Limits{MaxSeries: 100000, MaxSeriesPerJob: 20000, JobMaxSeries: map[string]int{"federate": 50000, "from-file": 0}},
 	})
 	var mandatory []string
 	for _, l := range cfg.MandatoryLabels() {
