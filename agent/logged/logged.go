@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package logged has the words in which the log is read: positions in it, and
-// what one record of it holds. It has no behaviour of its own, so that the
-// stage that keeps the log and the one that reads it need not know each other.
+// what one record of it holds; and those in which it is written to that the
+// library has not. It has no behaviour of its own, so that the stage that keeps
+// the log and those that read and write it need not know each other.
 package logged
 
 import (

@@ -6,10 +6,14 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+
+	"torchbearer/agent/logged"
 )
 
 // errNotWritten is what a commit says that was not tried.
@@ -21,14 +25,50 @@ type appender struct {
 
 	log        *Log
 	scribe     scribe
+	guarded    bool          // new series may be refused
+	refused    [refusals]int // samples, by why
 	samples    int
 	histograms int
 	exemplars  int
 	newest     int64
 }
 
-// Append implements storage.AppenderV2.
+// Append implements storage.AppenderV2. A sample of a new series over a limit
+// is answered with logged.ErrRefused.
 func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	if a.scribe.active(ref) || a.AppenderV2 == nil || !a.guarded || passes(ref, v, h, fh, &opts) {
+		return a.append(ref, ls, st, t, v, h, fh, opts)
+	}
+	locked := a.log.admission.enter()
+	if locked {
+		defer a.log.admission.mu.Unlock()
+	}
+	if why := a.log.admission.admit(a.scribe.job, ls, locked); why != admitted {
+		a.refused[why]++
+		return 0, logged.ErrRefused
+	}
+	return a.append(ref, ls, st, t, v, h, fh, opts)
+}
+
+// passes says whether a sample is logged in any case: what the library says of
+// a scrape, and the end of a series.
+func passes(ref storage.SeriesRef, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts *storage.AOptions) bool {
+	if strings.HasSuffix(opts.MetricFamilyName, logged.OfReport) {
+		return true
+	}
+	switch {
+	case ref == 0:
+		return false // A target can expose the value of a staleness marker.
+	case fh != nil:
+		return value.IsStaleNaN(fh.Sum)
+	case h != nil:
+		return value.IsStaleNaN(h.Sum)
+	default:
+		return value.IsStaleNaN(v)
+	}
+}
+
+func (a *appender) append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	got, err := ref, error(nil)
 	if a.AppenderV2 != nil {
 		got, err = a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
@@ -59,6 +99,7 @@ func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, 
 
 // Commit implements storage.AppenderTransaction.
 func (a *appender) Commit() error {
+	a.log.refused(a.scribe.job, &a.refused)
 	points := a.samples + a.histograms
 	if points > 0 {
 		a.log.opts.Follower.Committing(points)

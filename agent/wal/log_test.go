@@ -43,7 +43,7 @@ func (f *follower) Committed(samples, histograms, _ int, newest int64) {
 }
 
 // unopened returns a log that was not opened, with some options changed.
-func unopened(t *testing.T, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
+func unopened(t testing.TB, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	opts := Options{
@@ -56,7 +56,7 @@ func unopened(t *testing.T, dir string, f Follower, change ...func(*Options)) (*
 	return New(opts), reg
 }
 
-func open(t *testing.T, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
+func open(t testing.TB, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
 	t.Helper()
 	l, reg := unopened(t, dir, f, change...)
 	if err := l.Open(); err != nil {
@@ -77,7 +77,7 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-func closeLog(t *testing.T, l *Log) {
+func closeLog(t testing.TB, l *Log) {
 	t.Helper()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)

@@ -81,7 +81,10 @@ func (l *Log) age(now time.Time) {
 	if needed.Generation < newest.Generation {
 		needed = logged.Position{} // Nothing of this generation was read.
 	}
+	l.table.rest(now, time.Duration(l.admission.idle.Load()))
 	l.table.age(now, newest.Segment, l.opts.MaxTime, needed.Segment)
+	l.admission.age(now)
+	l.jobs.age(now)
 }
 
 func (l *Log) sync(e *episode) {

@@ -28,6 +28,10 @@ type table struct {
 	pages map[uint64]*tablePage
 	count atomic.Int64
 
+	active  atomic.Int64          // series that are, as job has them
+	created atomic.Int64          // how many became so
+	index   atomic.Pointer[index] // of those; nil while nobody asks
+
 	// Epochs count the calls of age. A row remembers in which it was appended
 	// last.
 	epoch atomic.Uint32
@@ -42,13 +46,19 @@ type tableEpoch struct {
 }
 
 type tablePage struct {
-	seen [rowsPerPage]atomic.Uint32 // epoch; 0 of an empty row. It leaves 0 under mu only.
+	// seen has the epochs, with the bit resting of series that are not active; 0
+	// of an empty row. It leaves 0, and that bit changes, under mu only.
+	seen [rowsPerPage]atomic.Uint32
 
 	mu     sync.Mutex // guards the fields below
 	gone   bool       // from the table
 	filled int
 	rows   [rowsPerPage]logged.Series
+	jobs   [rowsPerPage]*job // whose the series is, since it became active last
 }
+
+// resting is the bit of a series that is not active.
+const resting = 1 << 31
 
 func newTable() *table {
 	t := &table{pages: map[uint64]*tablePage{}}
@@ -90,8 +100,26 @@ func (t *table) find(ref chunks.HeadSeriesRef) (logged.Series, bool) {
 // allocate for what is noted already.
 type scribe struct {
 	table  *table
+	job    *job
 	number uint64
 	page   *tablePage
+}
+
+// active says whether ref is of an active series.
+func (s *scribe) active(ref storage.SeriesRef) bool {
+	if ref == 0 {
+		return false
+	}
+	number := uint64(ref) / rowsPerPage
+	if s.page == nil || s.number != number {
+		p := s.table.page(number)
+		if p == nil {
+			return false
+		}
+		s.page, s.number = p, number
+	}
+	seen := s.page.seen[uint64(ref)%rowsPerPage].Load()
+	return seen != 0 && seen < resting
 }
 
 // note keeps that ref was appended with these labels and, unless it is empty,
@@ -107,10 +135,10 @@ func (s *scribe) note(ref storage.SeriesRef, ls labels.Labels, m *metadata.Metad
 		}
 		epoch := s.table.epoch.Load()
 		seen := s.page.seen[row].Load()
-		if m.IsEmpty() && seen != 0 && (seen == epoch || s.page.seen[row].CompareAndSwap(seen, epoch)) {
+		if m.IsEmpty() && seen != 0 && (seen == epoch || seen < resting && s.page.seen[row].CompareAndSwap(seen, epoch)) {
 			return
 		}
-		if s.page.note(s.table, row, epoch, ls, m) {
+		if s.page.note(s, ref, epoch, ls, m) {
 			return
 		}
 		s.page = nil
@@ -118,16 +146,21 @@ func (s *scribe) note(ref storage.SeriesRef, ls labels.Labels, m *metadata.Metad
 }
 
 // note fills a row, and is false when the page is in the table no more.
-func (p *tablePage) note(t *table, row uint64, epoch uint32, ls labels.Labels, m *metadata.Metadata) bool {
+func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labels.Labels, m *metadata.Metadata) bool {
+	row := uint64(ref) % rowsPerPage
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
 		return false
 	}
-	if p.seen[row].Swap(epoch) == 0 {
+	seen := p.seen[row].Swap(epoch)
+	if seen == 0 {
 		p.rows[row].Labels = ls.WithoutEmpty()
 		p.filled++
-		t.count.Add(1)
+		s.table.count.Add(1)
+	}
+	if seen == 0 || seen >= resting {
+		p.begin(s, ref)
 	}
 	if h := p.rows[row].Metadata; !m.IsEmpty() && (metadata.IsZeroHandle(h) || !h.Value().Equals(*m)) {
 		p.rows[row].Metadata = unique.Make(*m)
@@ -154,11 +187,8 @@ func (t *table) age(now time.Time, newest int, idle time.Duration, needed int) {
 
 // forget empties the rows that were not seen after an epoch.
 func (t *table) forget(last uint32) {
-	t.mu.RLock()
-	pages := maps.Clone(t.pages)
-	t.mu.RUnlock()
-	for number, p := range pages {
-		if p.forget(t, last) {
+	for number, p := range t.snapshot() {
+		if p.forget(t, number, last) {
 			t.mu.Lock()
 			delete(t.pages, number)
 			t.mu.Unlock()
@@ -166,16 +196,26 @@ func (t *table) forget(last uint32) {
 	}
 }
 
+func (t *table) snapshot() map[uint64]*tablePage {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return maps.Clone(t.pages)
+}
+
 // forget says whether the page is to be taken out of the table: nothing is
 // noted in it any more.
-func (p *tablePage) forget(t *table, last uint32) bool {
+func (p *tablePage) forget(t *table, number uint64, last uint32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for row := range p.rows {
-		if seen := p.seen[row].Load(); seen == 0 || seen > last || !p.seen[row].CompareAndSwap(seen, 0) {
+		seen := p.seen[row].Load()
+		if seen == 0 || seen&^resting > last || !p.seen[row].CompareAndSwap(seen, 0) {
 			continue
 		}
-		p.rows[row] = logged.Series{}
+		if seen < resting {
+			p.end(t, number, row)
+		}
+		p.rows[row], p.jobs[row] = logged.Series{}, nil
 		p.filled--
 		t.count.Add(-1)
 	}

@@ -51,7 +51,7 @@ func TestTableKeepsLabelsAndTheLastMetadata(t *testing.T) {
 
 func TestTableForgetsWhatNobodyNeeds(t *testing.T) {
 	table := newTable()
-	s := scribe{table: table}
+	s := scribe{table: table, job: &job{}}
 	begun := time.Now()
 	s.note(1, named(1), &metadata.Metadata{})
 	has := func(ref chunks.HeadSeriesRef) bool { _, ok := table.find(ref); return ok }
@@ -76,7 +76,7 @@ func TestTableForgetsWhatNobodyNeeds(t *testing.T) {
 func TestTableAfterADayIsAsAfterAnHour(t *testing.T) {
 	const live = 2_000
 	table := newTable()
-	s := scribe{table: table}
+	s := scribe{table: table, job: &job{}}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	refs := make([]storage.SeriesRef, live)
 	next := storage.SeriesRef(0)
@@ -117,7 +117,7 @@ func TestTableIsNeverWithoutASeriesThatWasJustNoted(t *testing.T) {
 	stop := make(chan struct{})
 	for range 2 {
 		noting.Go(func() {
-			s := scribe{table: table}
+			s := scribe{table: table, job: &job{}}
 			for {
 				select {
 				case <-stop:
@@ -140,7 +140,7 @@ func TestTableIsNeverWithoutASeriesThatWasJustNoted(t *testing.T) {
 	}
 	close(stop)
 	noting.Wait()
-	s := scribe{table: table}
+	s := scribe{table: table, job: &job{}}
 	for ref := storage.SeriesRef(0); ref < 200; ref += 7 {
 		s.note(ref, named(ref), &metadata.Metadata{})
 	}
@@ -151,7 +151,7 @@ func TestTableIsNeverWithoutASeriesThatWasJustNoted(t *testing.T) {
 
 func TestNotingAgainAllocatesNothing(t *testing.T) {
 	table := newTable()
-	s := scribe{table: table}
+	s := scribe{table: table, job: &job{}}
 	ls, m := named(1), metadata.Metadata{Type: model.MetricTypeGauge, Help: "h"}
 	note := func() {
 		for ref := storage.SeriesRef(1); ref < 100; ref++ {
@@ -169,7 +169,7 @@ func BenchmarkNote(b *testing.B) {
 	table := newTable()
 	ls, m := named(1), metadata.Metadata{}
 	b.RunParallel(func(pb *testing.PB) {
-		s := scribe{table: table}
+		s := scribe{table: table, job: &job{}}
 		for ref := storage.SeriesRef(0); pb.Next(); ref = (ref + 1) % 30_000 {
 			s.note(ref, ls, &m)
 		}

@@ -15,6 +15,7 @@
 package wal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,10 @@ type Options struct {
 	CheckpointFromInMemorySeries bool
 	CheckpointBatchSize          int
 
+	// Full says whether there is no room for new series, after so many that were
+	// created; nil is that there always is. It must be quick.
+	Full func(created int64) bool
+
 	Now func() time.Time // time.Now by default; ages are differences of it
 }
 
@@ -99,6 +104,9 @@ const (
 func (o *Options) setDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Full == nil {
+		o.Full = func(int64) bool { return false }
 	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = defaultMaxBytes
@@ -133,7 +141,11 @@ type Log struct {
 	hold    *hold
 	table   *table
 	claims  claims
-	trouble trouble
+
+	jobs      jobs
+	admission admission
+	top       top
+	trouble   trouble
 
 	forecast forecast
 
@@ -157,14 +169,19 @@ func New(opts Options) *Log {
 	opts.setDefaults()
 	m := newMetrics(opts.Registry)
 	m.maxBytes.Set(float64(opts.MaxBytes))
-	return &Log{
+	l := &Log{
 		opts: opts, metrics: m, damage: newDamage(opts.Registry, opts.Logger), table: newTable(), closing: make(chan struct{}),
 		hold: &hold{
 			dir: filepath.Join(opts.Dir, holdFolder), log: filepath.Join(opts.Dir, logFolder),
 			logger: opts.Logger, metrics: m, now: opts.Now, link: os.Link,
 			rolled: make(chan struct{}, 1), segmentSize: opts.SegmentSize,
 		},
+		jobs: jobs{byName: map[string]*job{}},
 	}
+	l.admission.table, l.admission.full, l.admission.now = l.table, opts.Full, opts.Now
+	l.Limit(Limits{})
+	opts.Registry.MustRegister(&seriesCollector{l})
+	return l
 }
 
 func (o *Options) db() *agent.Options {
@@ -185,11 +202,14 @@ func (o *Options) db() *agent.Options {
 	return opts
 }
 
-// AppenderV2 returns an appender for one scrape. It is not for concurrent use
-// and ends with Commit or Rollback. While nothing can be written it takes
-// samples, too, and Commit counts them as lost.
+// AppenderV2 returns an appender for one scrape, of the job that the context has
+// by logged.WithJob; without one it is the agent's own, which no limit stops. It
+// is not for concurrent use and ends with Commit or Rollback. While nothing can
+// be written it takes samples, too, and Commit counts them as lost.
 func (l *Log) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	return &appender{AppenderV2: l.pooled(ctx), log: l, scribe: scribe{table: l.table}}
+	name := logged.JobOf(ctx)
+	j := l.jobs.get(cmp.Or(name, ownJob), l.opts.Now())
+	return &appender{AppenderV2: l.pooled(ctx), log: l, scribe: scribe{table: l.table, job: j}, guarded: name != ""}
 }
 
 // Begin is the oldest position whose samples are held.
