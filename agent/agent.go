@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/scrape"
 
+	"torchbearer/agent/room"
 	"torchbearer/agent/scraper"
 	"torchbearer/agent/shipper"
 	"torchbearer/agent/status"
@@ -123,6 +124,7 @@ func New(opts Options) (_ *Agent, err error) {
 	walOpts.Library = opts.Library.With("component", "wal")
 	walOpts.Registry = opts.Registry
 	walOpts.Follower = a.shipper
+	walOpts.Full = room.New(log.With(opts.Logger, "component", "memory"), opts.Registry).Full
 	a.wal = wal.New(walOpts)
 	scraperOpts := opts.Scraper
 	scraperOpts.Library = opts.Library.With("component", "scraper")
@@ -141,6 +143,7 @@ func New(opts Options) (_ *Agent, err error) {
 	}
 	a.stages = []stage{
 		{"shipper", a.shipper.Check, a.shipper.Apply},
+		{"wal", nil, a.applyLimits},
 		{"scraper", a.scraper.Check, a.scraper.Apply},
 		{"targets", nil, a.targets.Apply},
 		{"runtime", nil, a.applyRuntime},

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
+	"torchbearer/agent/logged"
 	"torchbearer/config"
 )
 
@@ -47,7 +48,10 @@ func markJob(name string) *relabel.Config {
 
 // guard stands before the log: it moves mandatory labels that a series brings
 // along out of the way, so that the agent's own are added to it when it leaves.
-// It keeps a target from saying itself whether it is up. And it lets nothing into the log of a job that another agent has taken over.
+// It keeps a target from saying itself whether it is up. And it lets nothing
+// into the log of a job that another agent has taken over. It tells the log
+// whose the samples are, and the library in words of its own what the log
+// refuses.
 type guard struct {
 	next      storage.AppendableV2
 	admit     func(job string) (done func(), ok bool)
@@ -57,6 +61,7 @@ type guard struct {
 	posing    *prometheus.CounterVec
 	rules     atomic.Pointer[guardRules]
 	closed    atomic.Bool
+	refused   atomic.Int64 // when the log refused a series last; Unix nanoseconds
 }
 
 // guardRules are those of one config; never modified.
@@ -121,10 +126,11 @@ func (g *guard) shut() { g.closed.Store(true) }
 
 // AppenderV2 implements storage.AppendableV2.
 func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	a := &guardedAppender{AppenderV2: g.next.AppenderV2(ctx), guard: g}
+	a := &guardedAppender{guard: g}
 	if target, ok := scrape.TargetFromContext(ctx); ok {
 		a.job, a.target = target.GetValue(jobMark), target
 	}
+	a.AppenderV2 = g.next.AppenderV2(logged.WithJob(ctx, a.job))
 	rules := g.rules.Load()
 	a.mandatory, a.trusted, a.tally = rules.mandatory, slices.Contains(rules.trusted, a.job), rules.tallies[a.job]
 	return a
@@ -164,7 +170,11 @@ func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 			ls = a.rename(ls)
 		}
 	}
-	return a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+	got, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+	if err != nil {
+		err = a.guard.inWordsOfTheLibrary(err)
+	}
+	return got, err
 }
 
 // rename moves every mandatory label of ls to a free name.

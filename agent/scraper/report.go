@@ -6,11 +6,13 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
+
+	"torchbearer/agent/logged"
 )
 
 // ofReport ends the metric family name that the library gives to the samples
-// that it adds to a scrape itself; no exposition can have it.
-const ofReport = "\xff"
+// that it adds to a scrape itself.
+const ofReport = logged.OfReport
 
 // isReportName says whether every scrape adds a sample of that name.
 // https://prometheus.io/docs/concepts/jobs_instances/

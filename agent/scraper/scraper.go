@@ -83,7 +83,7 @@ func New(opts Options) (*Scraper, error) {
 		parsing:       opts,
 	}
 	var err error
-	s.manager, err = scrape.NewManager(libraryOptions(&opts), opts.Library, logging.NewJSONFileLogger, nil, s.guard, opts.Registry)
+	s.manager, err = scrape.NewManager(libraryOptions(&opts), s.guard.hush(opts.Library), logging.NewJSONFileLogger, nil, s.guard, opts.Registry)
 	if err != nil {
 		return nil, fmt.Errorf("make scrape manager: %w", err)
 	}

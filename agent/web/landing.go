@@ -55,6 +55,7 @@ func newLanding(lifecycle bool) (http.Handler, error) {
 			{"api/v1/scrape_pools", "the scrape jobs"},
 			{"api/v1/status/scopes", "which jobs are scraped here, and who scrapes the others"},
 			{"api/v1/status/destinations", "what each remote_write destination was sent, refused, and is still to get"},
+			{"api/v1/status/series", "which jobs and metrics make the series, and what limits refused"},
 			{"api/v1/status/config", "the running config"},
 			{"api/v1/status/flags", "the flags in use"},
 			{"api/v1/status/buildinfo", "what was built, and when"},

@@ -36,6 +36,7 @@ func (s *Server) routes() ([]route, error) {
 		{"/api/v1/status/scopes", get, s.api(s.statusScopes)},
 		{"/api/v1/status/destinations", get, s.api(s.statusDestinations)},
 		{"/api/v1/status/log", get, s.api(s.statusLog)},
+		{"/api/v1/status/series", get, s.api(s.statusSeries)},
 		{"/api/v1/status/config", get, s.api(s.statusConfig)},
 		{"/api/v1/status/flags", get, s.api(s.statusFlags)},
 		{"/api/v1/status/buildinfo", get, s.api(s.statusBuildInfo)},

@@ -54,6 +54,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/api/v1/support", 200, "application/gzip", "", "\x1f\x8b"},
 		{"HEAD", "/api/v1/support", 200, "application/gzip", "", ""},
 		{"POST", "/api/v1/support", 405, json, get, ""},
+		{"GET", "/api/v1/status/series", 200, json, "", `{"status":"success","data":{"active":3,"limit":0,"refused":0,"jobs":[{"job":"app","active":3`},
 		{"GET", "/api/v1/status/flags", 200, json, "", `{"status":"success","data":{"log.level":"info"}}`},
 		{"GET", "/api/v1/status/buildinfo", 200, json, "", `"goVersion":"go`},
 		{"GET", "/api/v1/status/runtimeinfo", 200, json, "", `"storageRetention":"1d"`},

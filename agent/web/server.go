@@ -56,7 +56,7 @@ type Targets interface {
 // Pools names the scrape pools, in any order; *scrape.Manager is one.
 type Pools interface{ ScrapePools() []string }
 
-// Options is what New needs. Agent, Targets, Pools, Scopes, ExternalURL and RoutePrefix must be set.
+// Options is what New needs. Agent, Targets, Pools, Scopes, Series, ExternalURL and RoutePrefix must be set.
 type Options struct {
 	Logger           log.Logger           // Nil: nothing is logged.
 	Library          *slog.Logger         // For net/http and exporter-toolkit. Nil: nothing is logged.
@@ -71,6 +71,7 @@ type Options struct {
 	LogTail          func() []status.LogLine     // The last warnings and errors, the newest first. Nil: none.
 	Cluster          func() string               // In the name of support bundles. Nil: none.
 	SupportFiles     []SupportFile               // In support bundles, beside what the API answers.
+	Series           func() status.Series        // Who makes the active ones.
 	Flags            map[string]string           // Flag name to value as given; passwords in URLs are hidden before they are shown.
 	ExternalURL      *url.URL                    // Where browsers find the agent.
 	RoutePrefix      string                      // "/", or "/prefix" without a slash at its end.

@@ -68,6 +68,11 @@ func (s *Server) statusLog(*http.Request) (any, error) {
 	return s.opts.LogTail(), nil
 }
 
+// statusSeries is our own: which jobs and metrics make the series.
+func (s *Server) statusSeries(*http.Request) (any, error) {
+	return s.opts.Series(), nil
+}
+
 func (s *Server) statusFlags(*http.Request) (any, error) {
 	return s.opts.Flags, nil
 }

@@ -89,6 +89,9 @@ func newOptions(tb testing.TB) Options {
 		LogTail: func() []status.LogLine {
 			return []status.LogLine{{Time: time.Unix(1700000000, 0).UTC(), Level: "warn", Text: "msg=slow"}}
 		},
+		Series: func() status.Series {
+			return status.Series{Active: 3, Jobs: []status.JobSeries{{Job: "app", Active: 3}}}
+		},
 		Flags:            map[string]string{"log.level": "info"},
 		ExternalURL:      parse(tb, "http://agent.example:9090/"),
 		RoutePrefix:      "/",

@@ -119,6 +119,7 @@ func (f *flags) webOptions(l *logging, registry *prometheus.Registry, a *agent.A
 		LogTail:          l.tail.Lines,
 		Cluster:          a.Cluster,
 		SupportFiles:     f.supportFiles(),
+		Series:           a.Series,
 		Flags:            f.values,
 		ExternalURL:      external,
 		RoutePrefix:      prefix,
