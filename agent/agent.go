@@ -124,12 +124,14 @@ func New(opts Options) (_ *Agent, err error) {
 	walOpts.Library = opts.Library.With("component", "wal")
 	walOpts.Registry = opts.Registry
 	walOpts.Follower = a.shipper
-	walOpts.Full = room.New(log.With(opts.Logger, "component", "memory"), opts.Registry).Full
+	memory := room.New(log.With(opts.Logger, "component", "memory"), opts.Registry)
+	walOpts.Full = memory.Full
 	a.wal = wal.New(walOpts)
 	scraperOpts := opts.Scraper
 	scraperOpts.Library = opts.Library.With("component", "scraper")
 	scraperOpts.Registry = opts.Registry
 	scraperOpts.Sink = a.wal
+	scraperOpts.Memory = memory.Limit
 	scraperOpts.Admit = func(job string) (done func(), ok bool) { return a.targets.Admit(job) }
 	if a.scraper, err = scraper.New(scraperOpts); err != nil {
 		return nil, err

@@ -88,11 +88,14 @@ func newGuard(logger log.Logger, reg prometheus.Registerer, read func([]metrics.
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "torchbearer_memory_limit_bytes",
 		Help: "Memory that the process means to keep within (GOMEMLIMIT), 0 for no limit; near it new series are refused.",
-	}, func() float64 {
-		g.Full(0)
-		return float64(g.limit.Load())
-	}))
+	}, func() float64 { return float64(g.Limit()) }))
 	return g
+}
+
+// Limit is what the process means to keep within, in bytes, 0 being no limit.
+func (g *Guard) Limit() int64 {
+	g.Full(0)
+	return g.limit.Load()
 }
 
 // Full says whether there is no room for new series, when so many have been

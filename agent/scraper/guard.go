@@ -62,6 +62,7 @@ type guard struct {
 	rules     atomic.Pointer[guardRules]
 	closed    atomic.Bool
 	refused   atomic.Int64 // when the log refused a series last; Unix nanoseconds
+	turns     *turns
 }
 
 // guardRules are those of one config; never modified.
@@ -81,6 +82,7 @@ func newGuard(next storage.AppendableV2, admit func(job string) (done func(), ok
 	g := &guard{
 		next:  next,
 		admit: admit,
+		turns: newTurns(nil),
 		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "torchbearer_label_conflicts_total",
 			Help: "Samples of series that came with a mandatory label of their own, which was kept as exported_<label>, by job and label.",
@@ -130,6 +132,7 @@ func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	if target, ok := scrape.TargetFromContext(ctx); ok {
 		a.job, a.target = target.GetValue(jobMark), target
 	}
+	a.turn = g.turns.take(a.target)
 	a.AppenderV2 = g.next.AppenderV2(logged.WithJob(ctx, a.job))
 	rules := g.rules.Load()
 	a.mandatory, a.trusted, a.tally = rules.mandatory, slices.Contains(rules.trusted, a.job), rules.tallies[a.job]
@@ -149,11 +152,14 @@ type guardedAppender struct {
 	posing    int   // the same
 	tally     *tally
 	brought   brought
+	labels    int64 // bytes
+	turn      int64 // to give back
 	builder   labels.ScratchBuilder
 }
 
 // Append implements storage.AppenderV2.
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	a.labels += int64(ls.ByteSize())
 	if strings.HasSuffix(opts.MetricFamilyName, ofReport) {
 		a.brought.take(opts.MetricFamilyName, v)
 	} else if posesAsReport(a.target, ls) {
@@ -202,6 +208,7 @@ func (a *guardedAppender) rename(ls labels.Labels) labels.Labels {
 
 // Commit implements storage.AppenderTransaction.
 func (a *guardedAppender) Commit() error {
+	defer a.end()
 	if a.guard.closed.Load() {
 		a.guard.discarded.WithLabelValues(discardedStopping).Inc()
 		return a.Rollback()
@@ -222,8 +229,15 @@ func (a *guardedAppender) Commit() error {
 
 // Rollback implements storage.AppenderTransaction.
 func (a *guardedAppender) Rollback() error {
+	defer a.end()
 	a.count()
 	return a.AppenderV2.Rollback()
+}
+
+// end gives the turn back, once.
+func (a *guardedAppender) end() {
+	a.guard.turns.give(a.target, a.turn, a.labels+int64(a.brought.scraped)*sampleBytes)
+	a.target, a.turn = nil, 0
 }
 
 func (a *guardedAppender) count() {

@@ -47,6 +47,10 @@ type Options struct {
 	// is that all jobs are.
 	Admit func(job string) (done func(), ok bool)
 
+	// Memory is what the process means to keep within, in bytes, 0 being no limit:
+	// near it targets that answer much are not scraped all at once. It may be nil.
+	Memory func() int64
+
 	// Limits for jobs whose config has none; 0 is no limit.
 	BodySizeLimit units.Base2Bytes // of an answer, uncompressed
 	LabelLimit    uint             // labels of a sample
@@ -82,6 +86,7 @@ func New(opts Options) (*Scraper, error) {
 		labelLimit:    opts.LabelLimit,
 		parsing:       opts,
 	}
+	s.guard.turns = newTurns(opts.Memory)
 	var err error
 	s.manager, err = scrape.NewManager(libraryOptions(&opts), s.guard.hush(opts.Library), logging.NewJSONFileLogger, nil, s.guard, opts.Registry)
 	if err != nil {
