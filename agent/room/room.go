@@ -25,9 +25,10 @@ import (
 
 const (
 	// closeAt and openAt are parts of the limit that may be in use. What is above
-	// closeAt the collector needs to work with.
-	closeAt = 0.85
-	openAt  = 0.75
+	// closeAt goes to what is not series, such as the answers of targets that are
+	// being scraped, to what of a series is made later, and to the collector.
+	closeAt = 0.70
+	openAt  = 0.60
 
 	// costOfSeries is about what a series takes: its labels, what the scrape, the
 	// log and a destination remember of it. It stands for what was created after

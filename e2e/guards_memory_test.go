@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"torchbearer/e2e/load"
+	"torchbearer/e2e/process"
+	"torchbearer/e2e/receiver"
+)
+
+// A pen is a cgroup whose processes may have so much memory together.
+type pen struct{ dir string }
+
+// makePen makes a pen for a test, or skips the test where that cannot be done.
+func makePen(t *testing.T, bytes int) pen {
+	t.Helper()
+	name := fmt.Sprintf("torchbearer-e2e-pen-%d", os.Getpid())
+	for _, version := range []struct{ root, file string }{
+		{"/sys/fs/cgroup", "memory.max"},                   // version 2
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, // version 1
+	} {
+		p := pen{filepath.Join(version.root, name)}
+		if _, err := os.Stat(filepath.Join(version.root, "cgroup.procs")); err != nil {
+			continue
+		}
+		if err := os.Mkdir(p.dir, 0o755); err != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			until(t, 10*time.Second, "the cgroup is removed", func(context.Context) error {
+				if err := os.Remove(p.dir); !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+				return nil
+			})
+		})
+		if err := os.WriteFile(filepath.Join(p.dir, version.file), []byte(strconv.Itoa(bytes)), 0o600); err == nil {
+			return p
+		}
+	}
+	t.Skip("no cgroup with a memory limit can be made here; it takes root, and a cgroup file system that can be written to")
+	return pen{}
+}
+
+// kills counts the processes that the kernel has ended because of the limit.
+func (p pen) kills(t *testing.T) int {
+	t.Helper()
+	for _, file := range []string{"memory.events", "memory.oom_control"} {
+		text, err := os.ReadFile(filepath.Join(p.dir, file))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
+				count, err := strconv.Atoi(strings.TrimSpace(n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return count
+			}
+		}
+	}
+	t.Fatalf("%s does not tell how many processes were killed", p.dir)
+	return 0
+}
+
+// startPenned runs torchbearer in a pen, in a folder that may hold what another run has left.
+func startPenned(t *testing.T, p pen, dir, config string) *agent {
+	t.Helper()
+	address := freeAddress(t)
+	a := &agent{url: "http://" + address, dir: dir, config: filepath.Join(dir, "torchbearer.yaml"), data: filepath.Join(dir, "data")}
+	writeFile(t, a.config, config)
+	a.Process = startProcess(t, "/bin/sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$@"`, p.dir, torchbearer(t),
+		"--config.file="+a.config, "--storage.agent.path="+a.data, "--web.listen-address="+address, "--web.enable-lifecycle")
+	a.until(t, 60*time.Second, "the agent is ready", func(ctx context.Context) error {
+		return process.Answers(ctx, a.url+"/-/ready")
+	})
+	return a
+}
+
+// TestMemory: ten times the series come that the agent's memory can hold. It refuses those that do not fit, is not
+// killed by the kernel, and all that it has begun to scrape goes on. Killed in that state, with all that unsent, it starts
+// anew in the same memory and sends what is left.
+func TestMemory(t *testing.T) {
+	const bytes = 112 << 20
+	p := makePen(t, bytes)
+	app := startFleet(t, load.Options{Series: 200})
+	bomb := startFleet(t, load.Options{Targets: 40, Series: 10_000, Labels: `pod="` + strings.Repeat("a-long-name-", 8) + `"`})
+	dest := startReceiver(t)
+	old := global(4*time.Second) + remoteWrite(dest.URL(), messageV2, soon) +
+		jobs(job("app", app.Addresses(), "scrape_interval: 1s", "scrape_timeout: 1s"))
+	both := old + job("bomb", bomb.Addresses())
+	dir := t.TempDir()
+	a := startPenned(t, p, dir, old)
+	a.answers(t, app, 2)
+	a.wantMetric(t, "torchbearer_memory_limit_bytes", bytes*9/10)
+
+	a.apply(t, both)
+	a.refusesForMemory(t)
+	a.answers(t, bomb, 1)
+	wantSteps(t, dest, "bomb", 10_000)
+	dest.Hang()
+	a.answers(t, app, 3)
+	if err := a.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-a.Done()
+
+	a = startPenned(t, p, dir, both)
+	dest.SetBehaviour(nil)
+	a.refusesForMemory(t)
+	a.answers(t, bomb, 1)
+	a.settle(t, dest, app, "app")
+	wantWhole(t, dest, app, "app", 200)
+	if n := p.kills(t); n != 0 {
+		t.Errorf("the kernel has killed %d processes", n)
+	}
+	if a.Ended() {
+		t.Error("the agent has ended")
+	}
+}
+
+// refusesForMemory waits until series of the job bomb are refused, and checks that the status says why.
+func (a *agent) refusesForMemory(t *testing.T) {
+	t.Helper()
+	a.until(t, 90*time.Second, "series are refused for want of memory", func(ctx context.Context) error {
+		n, err := a.metric(ctx, `torchbearer_series_refused_total{job="bomb",reason="memory"}`)
+		if err != nil {
+			return err
+		}
+		s, err := a.series(ctx)
+		if err == nil && (n == 0 || s.Closed != "memory") {
+			err = fmt.Errorf("%v samples are refused, the status is %+v", n, s)
+		}
+		return err
+	})
+}
+
+// wantSteps checks that at least so many series of a job have come, each with the value of every scrape from its first on.
+func wantSteps(t *testing.T, dest *receiver.Receiver, job string, series int) {
+	t.Helper()
+	found := dest.Match("__name__", load.Metric, "job", job)
+	if len(found) < series {
+		t.Errorf("%d series of job %s came, want %d or more", len(found), job, series)
+	}
+	for _, s := range found {
+		v := s.Values()
+		if len(v) > 0 && v[len(v)-1] != v[0]+float64(len(v)-1) {
+			t.Errorf("%s has gaps: %v", s.Labels, v)
+			return
+		}
+	}
+}
