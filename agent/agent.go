@@ -70,8 +70,6 @@ type Agent struct {
 	stopping  chan struct{} // closed when reloads are refused
 	opened    bool          // the log; only for the goroutine of Run
 	endHold   func() error  // ends keeping the log; nil before; the same
-	// series tells of the active series in heartbeats; nil when nobody knows.
-	series func() status.Series
 
 	mu        sync.Mutex     // guards the fields below
 	first     *config.Source // what running was read from at the start

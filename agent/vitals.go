@@ -37,10 +37,7 @@ func (a *Agent) vitals() []vital {
 	for _, d := range a.shipper.Status() {
 		all = append(all, destinationVitals(&d)...)
 	}
-	if a.series != nil {
-		all = append(all, seriesVitals(a.series())...)
-	}
-	return all
+	return append(all, seriesVitals(a.wal.Series())...)
 }
 
 func destinationVitals(d *status.Destination) []vital {
