@@ -43,9 +43,10 @@ test: test-unit test-e2e ## All tests.
 test-unit: ## Tests of the packages, with the race detector.
 	go test -timeout 30m -race -pgo=off ./...
 
-# As root on Debian it installs what tests on a whole cluster and on the chain behind the central need; else those skip.
+# As root on Debian it installs what tests in a browser, on a whole cluster and on the chain behind the central need; else
+# those skip.
 test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
-	e2e/packages.sh cluster chain
+	e2e/packages.sh browser cluster chain
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 45m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
 
 rules: ## Check the central's alert rules, and run their unit tests.

@@ -71,6 +71,8 @@ type Agent struct {
 	opened    bool          // the log; only for the goroutine of Run
 	endHold   func() error  // ends keeping the log; nil before; the same
 
+	disk onDisk // the config files, for those who ask
+
 	mu        sync.Mutex     // guards the fields below
 	first     *config.Source // what running was read from at the start
 	running   *config.Config
@@ -98,6 +100,7 @@ func New(opts Options) (_ *Agent, err error) {
 		checking:  make(chan struct{}, 1),
 		begun:     make(chan struct{}),
 		stopping:  make(chan struct{}),
+		disk:      onDisk{began: time.Now()},
 	}
 	if err := a.loadFirst(); err != nil {
 		return nil, err

@@ -2,7 +2,8 @@
 # Installs the programs of Debian that tests run beside the agent, where they are missing and can be had; a test whose
 # programs are missing skips and says so. The tests start them, each with folders and ports or namespaces of its own.
 #
-# usage: e2e/packages.sh [cluster|chain|image]...
+# usage: e2e/packages.sh [browser|cluster|chain|image]...
+#   browser  Chromium, in which the status pages are looked at
 #   cluster  a whole Kubernetes, beside what e2e/neighbours.sh builds: containerd, runc, the standard network plugins,
 #            and the tools that kubelet and kube-proxy call
 #   chain    what stands behind an agent: nginx and InfluxDB 1.x
@@ -26,6 +27,9 @@ needs() {
 
 for group in "$@"; do
   case $group in
+  browser)
+    needs chromium chromium chromium-browser google-chrome
+    ;;
   cluster)
     needs containerd containerd
     needs runc runc
@@ -43,7 +47,7 @@ for group in "$@"; do
     needs busybox-static busybox
     ;;
   *)
-    echo "packages.sh: unknown group \"$group\"; known are cluster, chain and image" >&2
+    echo "packages.sh: unknown group \"$group\"; known are browser, cluster, chain and image" >&2
     exit 2
     ;;
   esac

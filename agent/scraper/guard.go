@@ -63,6 +63,7 @@ type guard struct {
 	closed    atomic.Bool
 	refused   atomic.Int64 // when the log refused a series last; Unix nanoseconds
 	turns     *turns
+	last      lastScrapes
 }
 
 // guardRules are those of one config; never modified.
@@ -224,6 +225,7 @@ func (a *guardedAppender) Commit() error {
 		return err
 	}
 	a.tally.add(a.brought)
+	a.guard.last.note(a.target, a.brought)
 	return nil
 }
 

@@ -35,7 +35,7 @@ type tally struct {
 }
 
 // brought is what a scrape brought, as the library says at its end.
-type brought struct{ up, scraped, kept float64 }
+type brought struct{ up, scraped, kept, added float64 }
 
 // take notes a sample that the library adds to the scrape. The name is of its
 // metric family.
@@ -47,6 +47,8 @@ func (b *brought) take(name string, v float64) {
 		b.scraped = v
 	case "scrape_samples_post_metric_relabeling" + ofReport:
 		b.kept = v
+	case "scrape_series_added" + ofReport:
+		b.added = v
 	}
 }
 

@@ -20,13 +20,12 @@ type route struct {
 
 // routes is the whole surface. A path with a slash at its end stands for all below it.
 func (s *Server) routes() ([]route, error) {
-	landing, err := newLanding(s.opts.EnableLifecycle)
+	table, err := s.pageRoutes()
 	if err != nil {
 		return nil, err
 	}
 	get := []string{http.MethodGet, http.MethodHead}
-	table := []route{
-		{"/", get, landing},
+	table = append(table, []route{
 		{"/metrics", get, s.metricsHandler()},
 		{"/-/healthy", get, http.HandlerFunc(s.healthy)},
 		{"/-/ready", get, http.HandlerFunc(s.ready)},
@@ -41,7 +40,7 @@ func (s *Server) routes() ([]route, error) {
 		{"/api/v1/status/flags", get, s.api(s.statusFlags)},
 		{"/api/v1/status/buildinfo", get, s.api(s.statusBuildInfo)},
 		{"/api/v1/status/runtimeinfo", get, s.api(s.statusRuntimeInfo)},
-	}
+	}...)
 	table = append(table, s.explainRoutes(get)...)
 	s.parts = s.supportParts(table)
 	table = append(table, route{"/api/v1/support", get, http.HandlerFunc(s.support)})
@@ -60,7 +59,7 @@ func (s *Server) build() error {
 	for _, r := range table {
 		pattern := s.opts.RoutePrefix + r.path
 		if r.path == "/" {
-			pattern += "{$}" // Only itself: what nobody knows is a 404, not the landing page.
+			pattern += "{$}" // Only itself: what nobody knows is a 404, not the first page.
 		}
 		mux.Handle(pattern, s.only(r.methods, r.handler))
 		s.names[pattern] = r.path

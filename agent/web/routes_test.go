@@ -17,6 +17,7 @@ func TestRoutes(t *testing.T) {
 		reload = "POST, PUT"
 		plain  = "text/plain; charset=utf-8"
 		json   = "application/json"
+		html   = "text/html; charset=utf-8"
 	)
 	tests := []struct {
 		method, path string
@@ -25,8 +26,24 @@ func TestRoutes(t *testing.T) {
 		allow        string // The header Allow.
 		body         string // A part of the body.
 	}{
-		{"GET", "/", 200, "text/html; charset=utf-8", "", `<a href="metrics">`},
-		{"HEAD", "/", 200, "text/html; charset=utf-8", "", ""},
+		{"GET", "/", 200, html, "", `<a href="metrics">`},
+		{"HEAD", "/", 200, html, "", ""},
+		{"GET", "/destinations", 200, html, "", "<h1>Destinations</h1>"},
+		{"HEAD", "/destinations", 200, html, "", ""},
+		{"GET", "/targets", 200, html, "", "<h1>Targets</h1>"},
+		{"GET", "/service-discovery", 200, html, "", "<h1>Service discovery</h1>"},
+		{"GET", "/explain", 200, html, "", "<h1>Explain</h1>"},
+		{"GET", "/series", 200, html, "", "<h1>Series</h1>"},
+		{"GET", "/config", 200, html, "", "<h1>Config</h1>"},
+		{"GET", "/log", 200, html, "", "<h1>Log</h1>"},
+		{"POST", "/targets", 405, plain, get, ""},
+		{"GET", "/targets/", 404, plain, "", ""},
+		{"GET", "/static/style.css", 200, "text/css; charset=utf-8", "", ":root"},
+		{"HEAD", "/static/style.css", 200, "text/css; charset=utf-8", "", ""},
+		{"GET", "/static/refresh.js", 200, "text/javascript; charset=utf-8", "", "fetch("},
+		{"GET", "/static/icon.svg", 200, "image/svg+xml", "", "<svg"},
+		{"GET", "/static/", 404, plain, "", ""},
+		{"GET", "/static/frame.html", 404, plain, "", ""},
 		{"POST", "/", 405, plain, get, "use GET or HEAD"},
 		{"GET", "/metrics", 200, "", "", "torchbearer_http_requests_total"},
 		{"HEAD", "/metrics", 200, "", "", ""},

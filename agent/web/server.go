@@ -26,6 +26,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
@@ -86,6 +87,13 @@ type Options struct {
 	// DryRun finds out what Reload would do, and ends soon after ctx does. Nil is that it cannot be asked. An error with a
 	// method Busy() bool that returns true means that another dry run is under way.
 	DryRun func(ctx context.Context) (status.Report, error)
+
+	// For the pages, which do without those that are nil.
+	About        func() status.About                              // Who the agent is.
+	ConfigOnDisk func() (text string, same bool)                  // As YAML, secrets hidden, and whether it is the running one.
+	Samples      func(*scrape.Target) (n status.Samples, ok bool) // Of the last scrape.
+	// What the rules of a job do to what it has discovered, up to the one that drops it.
+	Relabelled func(job string, discovered labels.Labels) []status.RelabelStep
 }
 
 // Server answers HTTP requests. Build it with New.
@@ -95,12 +103,13 @@ type Server struct {
 	metrics   *metrics
 	limits    limits
 	handler   http.Handler
-	slots     chan struct{}      // One taken for each request under way, probes excepted.
-	names     map[string]string  // Pattern of the mux to the value of the label handler.
-	parts     []supportPart      // Of a support bundle.
-	bundling  chan struct{}      // Full while one is made.
-	inflight  atomic.Int64       // Requests under way, probes included.
-	reloads   context.Context    // Reloads outlive their request: its client may hang up.
+	slots     chan struct{}     // One taken for each request under way, probes excepted.
+	names     map[string]string // Pattern of the mux to the value of the label handler.
+	parts     []supportPart     // Of a support bundle.
+	bundling  chan struct{}     // Full while one is made.
+	inflight  atomic.Int64      // Requests under way, probes included.
+	reloads   context.Context   // Reloads outlive their request: its client may hang up.
+	history   history
 	gathering sync.Map           // Names of parts that are being gathered.
 	stop      context.CancelFunc // Ends reloads that are under way when the server has waited long enough.
 }
@@ -202,6 +211,16 @@ func (s *Server) Run(ctx context.Context) error {
 	if len(s.opts.Listeners) == 0 {
 		return errors.New("serve HTTP: no listener")
 	}
+	remembering, forget := context.WithCancel(ctx)
+	remembered := make(chan struct{})
+	go func() {
+		defer close(remembered)
+		s.history.run(remembering, s.opts.Destinations)
+	}()
+	defer func() {
+		forget()
+		<-remembered
+	}()
 	servers := make([]*http.Server, 0, len(s.opts.Listeners))
 	ended := make(chan error, len(s.opts.Listeners))
 	for _, l := range s.opts.Listeners {
