@@ -115,7 +115,7 @@ func (a *nodeAgent) start(t *testing.T) {
 	a.Process = startProcess(t, "env", append([]string{
 		"NODE_NAME=" + a.node, "POD_NAME=" + a.node, "POD_NAMESPACE=" + monitoring, "POD_UID=" + a.node,
 		a.program, "--config.file=" + a.config, "--storage.agent.path=" + a.data,
-		"--web.listen-address=" + address, "--web.enable-lifecycle", "--kubernetes.kubeconfig=" + a.account.Kubeconfig,
+		"--web.listen-address=" + address, "--web.enable-lifecycle", "--heartbeat.interval=0", "--kubernetes.kubeconfig=" + a.account.Kubeconfig,
 		"--lease.name=" + leaseName,
 	}, a.flags...)...)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,10 +53,14 @@ func runAgent(t *testing.T, dir, config string, flags ...string) *agent {
 	if config != "" {
 		writeFile(t, a.config, config)
 	}
-	a.Process = startProcess(t, torchbearer(t), append([]string{
+	args := []string{
 		"--config.file=" + a.config, "--storage.agent.path=" + a.data,
 		"--web.listen-address=" + address, "--web.enable-lifecycle",
-	}, flags...)...)
+	}
+	if !slices.ContainsFunc(flags, func(flag string) bool { return strings.HasPrefix(flag, "--heartbeat.interval") }) {
+		args = append(args, "--heartbeat.interval=0") // Most tests count all that comes.
+	}
+	a.Process = startProcess(t, torchbearer(t), append(args, flags...)...)
 	return a
 }
 

@@ -44,8 +44,7 @@ func (s *sender) unanswered(points []point) []point {
 	for _, p := range points {
 		key := p.key()
 		if _, ok := s.answered[key]; ok {
-			delete(s.answered, key)
-			continue
+			continue // It stays: the settings may be replaced once more.
 		}
 		left = append(left, p)
 	}

@@ -36,6 +36,11 @@ func TestSettingsReplacedWhileARequestIsCut(t *testing.T) {
 	if err := s.deliver(t.Context(), set, copied(points), &fates{}); !errors.Is(err, errReplaced) {
 		t.Fatalf("got %v", err)
 	}
+	again := settingsFor(t, in.URL, false)
+	close(again.replaced)
+	if err := s.deliver(t.Context(), again, copied(points), &fates{}); !errors.Is(err, errReplaced) {
+		t.Fatalf("replaced once more: %v", err)
+	}
 	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), copied(points), &fates{}); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +49,7 @@ func TestSettingsReplacedWhileARequestIsCut(t *testing.T) {
 		// Both destinations of the test have the URL and so the metric.
 		t.Errorf("%v counted as refused", got)
 	}
-	if len(s.answered) != 0 {
+	if s.forget(); len(s.answered) != 0 {
 		t.Errorf("%d points are still remembered", len(s.answered))
 	}
 }

@@ -83,12 +83,11 @@ func (f *fates) decided() int {
 	return n
 }
 
-// fit makes them be of so many points of the log: one may have been sent as
-// several, or as none.
+// fit makes them be of no more than so many points of the log: one may have been
+// sent as two.
 func (f *fates) fit(points int) {
 	more := f.decided() - points
-	if more < 0 {
-		f.left.classicNot -= more
+	if more <= 0 {
 		return
 	}
 	taken := min(more, f.sent)

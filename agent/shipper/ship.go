@@ -72,7 +72,7 @@ func (d *destination) shipShard(ctx context.Context, set *settings, shard int) e
 		}
 		r.bounds.keep()
 		if !d.window.progress[shard].replaced {
-			f.fit(r.kept)
+			f.fit(r.kept - r.left.classicNot)
 		}
 		f.left.add(&r.left)
 		d.settle(shard, set, &f)

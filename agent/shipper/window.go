@@ -224,7 +224,11 @@ func (w *window) next(shard int, set *settings, r *request) {
 		count++
 		r.kept++
 		var converted bool
+		before := len(points)
 		if points, converted = set.appendConverted(points, p, r.bounds); converted {
+			if len(points) == before {
+				r.left.classicNot++
+			}
 			continue // Exemplars of buckets stay behind with the histogram.
 		}
 		points = append(points, *p)
