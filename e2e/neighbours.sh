@@ -2,7 +2,7 @@
 # Builds the programs that the tests, the demo and the linters run beside torchbearer, each at one pinned
 # version, from its Go module into .cache/bin. What is there already at that version is left alone.
 #
-# usage: e2e/neighbours.sh [prometheus|promtool|node_exporter|helm|kubernetes|dashboard-linter|golangci-lint]...
+# usage: e2e/neighbours.sh [prometheus|promtool|node_exporter|helm|kubernetes|golangci-lint]...
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
