@@ -12,8 +12,6 @@
 package room
 
 import (
-	"math"
-	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,50 +40,27 @@ const (
 // Guard measures the memory of the process. Its methods may be called from any
 // goroutine.
 type Guard struct {
-	logger  log.Logger
-	read    func([]metrics.Sample)
-	now     func() time.Time
-	closed  atomic.Bool
-	next    atomic.Int64 // when to measure, by now, in Unix nanoseconds
-	nextAt  atomic.Int64 // at how many series to measure
-	limit   atomic.Int64 // 0 is none
-	mu      sync.Mutex   // guards the fields below
-	samples []metrics.Sample
-	seen    int64  // how many series were created
-	cycle   uint64 // of the collector
-	before  int64  // seen when that began
+	logger log.Logger
+	now    func() time.Time
+	closed atomic.Bool
+	next   atomic.Int64 // when to measure, by now, in Unix nanoseconds
+	nextAt atomic.Int64 // at how many series to measure
+	limit  atomic.Int64 // 0 is none
+
+	mu     sync.Mutex // guards the fields below, and read
+	read   func() usage
+	seen   int64  // how many series were created
+	cycle  uint64 // of the collector
+	before int64  // seen when that began
 }
 
 // New returns a guard, with its metrics in a registry.
 func New(logger log.Logger, reg prometheus.Registerer) *Guard {
-	return newGuard(logger, reg, metrics.Read, time.Now)
+	return newGuard(logger, reg, newRuntime().read, time.Now)
 }
 
-// The names of the runtime's metrics, in the order of Guard.samples.
-const (
-	indexLimit = iota
-	indexCycles
-	indexLive
-	indexTotal
-	indexReleased
-	indexFree
-	indexObjects
-	indexUnused
-)
-
-func names() []string {
-	return []string{
-		"/gc/gomemlimit:bytes", "/gc/cycles/total:gc-cycles", "/gc/heap/live:bytes", "/memory/classes/total:bytes",
-		"/memory/classes/heap/released:bytes", "/memory/classes/heap/free:bytes",
-		"/memory/classes/heap/objects:bytes", "/memory/classes/heap/unused:bytes",
-	}
-}
-
-func newGuard(logger log.Logger, reg prometheus.Registerer, read func([]metrics.Sample), now func() time.Time) *Guard {
+func newGuard(logger log.Logger, reg prometheus.Registerer, read func() usage, now func() time.Time) *Guard {
 	g := &Guard{logger: logger, read: read, now: now}
-	for _, name := range names() {
-		g.samples = append(g.samples, metrics.Sample{Name: name})
-	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "torchbearer_memory_limit_bytes",
 		Help: "Memory that the process means to keep within (GOMEMLIMIT), 0 for no limit; near it new series are refused.",
@@ -113,39 +88,27 @@ func (g *Guard) Full(created int64) bool {
 	}
 	g.measure(created)
 	g.next.Store(now + int64(measureEvery))
-	g.nextAt.Store(max(created, g.nextAt.Load()-measureSeries) + measureSeries)
+	g.nextAt.Store(g.seen + measureSeries)
 	return g.closed.Load()
 }
 
 func (g *Guard) measure(created int64) {
-	g.read(g.samples)
-	limit := g.value(indexLimit)
-	if limit == 0 || limit >= math.MaxInt64 {
-		g.limit.Store(0)
+	u := g.read()
+	g.limit.Store(u.limit)
+	if u.limit == 0 {
 		g.closed.Store(false)
 		return
 	}
-	g.limit.Store(int64(limit))
 	g.seen = max(g.seen, created)
-	if cycle := g.value(indexCycles); cycle != g.cycle {
-		g.cycle, g.before = cycle, g.seen
+	if u.cycle != g.cycle {
+		g.cycle, g.before = u.cycle, g.seen
 	}
-	fresh := costOfSeries * (g.seen - g.before)
-	heap := g.value(indexReleased) + g.value(indexFree) + g.value(indexObjects) + g.value(indexUnused)
-	used := float64(g.value(indexLive)) + float64(fresh) + float64(g.value(indexTotal)-min(heap, g.value(indexTotal)))
-	switch part := used / float64(limit); {
+	used := u.live + u.other + costOfSeries*(g.seen-g.before)
+	switch part := float64(used) / float64(u.limit); {
 	case part >= closeAt && !g.closed.Swap(true):
 		level.Warn(g.logger).Log("msg", "hardly any memory is left; new series are refused, those that are being scraped go on",
-			"in_use_bytes", int64(used), "limit_bytes", limit, "remedy", "give the agent more memory, or have it scrape less; see agent.limits")
+			"in_use_bytes", used, "limit_bytes", u.limit, "remedy", "give the agent more memory, or have it scrape less; see agent.limits")
 	case part < openAt && g.closed.Swap(false):
-		level.Info(g.logger).Log("msg", "there is memory for new series again", "in_use_bytes", int64(used), "limit_bytes", limit)
+		level.Info(g.logger).Log("msg", "there is memory for new series again", "in_use_bytes", used, "limit_bytes", u.limit)
 	}
-}
-
-// value is 0 for what this version of Go does not tell.
-func (g *Guard) value(index int) uint64 {
-	if v := g.samples[index].Value; v.Kind() == metrics.KindUint64 {
-		return v.Uint64()
-	}
-	return 0
 }
