@@ -31,9 +31,15 @@ type turns struct {
 
 	mu      sync.Mutex // guards the fields below
 	used    int64
-	waiting []chan struct{} // each is closed when it may look again; first come first served
+	waiting []*waiter // first come first served
 	sizes   map[weak.Pointer[scrape.Target]]int64
 	sweepAt int // entries of sizes
+}
+
+// waiter is a scrape that has not begun.
+type waiter struct {
+	bytes int64
+	begin chan struct{} // closed when it may
 }
 
 func newTurns(memory func() int64) *turns {
@@ -46,32 +52,23 @@ func newTurns(memory func() int64) *turns {
 // take waits until a scrape of the target may begin, and returns what is to be
 // given back when it has ended.
 func (t *turns) take(target *scrape.Target) (bytes int64) {
-	budget := t.memory() / turnsPart
-	if budget == 0 || target == nil {
+	if target == nil || t.memory() == 0 {
 		return 0
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	bytes, known := t.sizes[weak.Make(target)]
 	if !known {
 		bytes = unknownBytes
 	}
 	if bytes < smallBytes {
+		t.mu.Unlock()
 		return 0
 	}
-	for first := true; t.used > 0 && t.used+bytes > budget || first && len(t.waiting) > 0; first = false {
-		mine := make(chan struct{})
-		if first {
-			t.waiting = append(t.waiting, mine)
-		} else {
-			t.waiting = append([]chan struct{}{mine}, t.waiting...)
-		}
-		t.mu.Unlock()
-		<-mine
-		t.mu.Lock()
-	}
-	t.used += bytes
+	w := &waiter{bytes, make(chan struct{})}
+	t.waiting = append(t.waiting, w)
 	t.wake()
+	t.mu.Unlock()
+	<-w.begin
 	return bytes
 }
 
@@ -97,10 +94,14 @@ func (t *turns) give(target *scrape.Target, bytes, size int64) {
 	}
 }
 
-// wake has the first that waits look whether it is its turn.
+// wake has those begin that there is room for; one has room when it is alone.
 func (t *turns) wake() {
-	if len(t.waiting) > 0 {
-		close(t.waiting[0])
-		t.waiting = t.waiting[1:]
+	for budget := t.memory() / turnsPart; len(t.waiting) > 0; t.waiting = t.waiting[1:] {
+		w := t.waiting[0]
+		if t.used > 0 && t.used+w.bytes > budget {
+			return
+		}
+		t.used += w.bytes
+		close(w.begin)
 	}
 }
