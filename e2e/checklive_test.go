@@ -185,7 +185,7 @@ func TestCheckLiveRefuses(t *testing.T) {
 	if r := parseReport(t, checkLive(t, 2, config, "--output=json")); r.Verdict != "bad" || len(r.Violations) != 3 {
 		t.Errorf("a bad config is told as %+v", r)
 	}
-	writeFile(t, config, global(time.Second)+jobs(job("dead", []string{"127.0.0.1:1"})))
+	writeFile(t, config, global(time.Second)+remoteWrite("http://127.0.0.1:1/write")+jobs(job("dead", []string{"127.0.0.1:1"})))
 	checkLive(t, 2, config, "--output=xml")
 	checkLive(t, 2, config, "--timeout=0s")
 	checkLive(t, 2, config, "--running-url=http://127.0.0.1:1")

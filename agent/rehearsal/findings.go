@@ -116,9 +116,6 @@ func destinationFindings(r *status.Report) {
 			add(r, status.LevelWarning, "destination_gets_nothing", "", fmt.Sprintf("destination %s would be sent none of the %d series", d.Name, r.Series.Total), "see its write_relabel_configs")
 		}
 	}
-	if len(r.Destinations) == 0 {
-		add(r, status.LevelHint, "no_destination", "", "there is no remote_write: what is scraped goes nowhere", "")
-	}
 }
 
 func changeFindings(r *status.Report) {

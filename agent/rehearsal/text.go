@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -155,7 +156,7 @@ func (w *text) rules(r *status.Report) {
 	put := func(of, place, things string, rules []status.ReportRule) {
 		for _, rule := range rules {
 			if rule.Dropped > 0 {
-				rows = append(rows, []string{of, fmt.Sprintf("%s %d", place, rule.Rule), fmt.Sprint(rule.Dropped), fmt.Sprintf("%d %s", rule.Seen, things), rule.Text, rule.Example})
+				rows = append(rows, []string{of, fmt.Sprintf("%s %d", place, rule.Rule), strconv.Itoa(rule.Dropped), fmt.Sprintf("%d %s", rule.Seen, things), rule.Text, rule.Example})
 			}
 		}
 	}
@@ -198,7 +199,7 @@ func (w *text) destinations(r *status.Report) {
 	for i := range r.Destinations {
 		d := &r.Destinations[i]
 		rows = append(rows, []string{
-			d.Name, d.URL, d.Protocol, d.Verdict, fmt.Sprint(d.Status), fmt.Sprint(d.Series), fmt.Sprintf("%.3f s", d.Seconds),
+			d.Name, d.URL, d.Protocol, d.Verdict, strconv.Itoa(d.Status), strconv.Itoa(d.Series), fmt.Sprintf("%.3f s", d.Seconds),
 			strings.TrimSpace(d.Words + " " + d.Note),
 		})
 	}
@@ -237,5 +238,5 @@ func known[T int | int64](n *T) string {
 	if n == nil {
 		return "?"
 	}
-	return fmt.Sprint(*n)
+	return strconv.FormatInt(int64(*n), 10)
 }
