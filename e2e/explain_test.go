@@ -288,7 +288,7 @@ func wantExplainRefusals(t *testing.T, a *agent) {
 			t.Errorf("%.60s: %d %v %.500s", tc.path, code, err, body)
 		}
 	}
-	if code, text := runToEnd(t, "explain", "target", "x", "--url=http://"+freeAddress(t)); code != 1 || !strings.Contains(text, "is it running there?") {
+	if code, text := runToEnd(t, "explain", "target", "x", "--url=http://"+freeAddress(t)); code != 1 || !strings.Contains(text, "is it running, and is --url its address?") {
 		t.Errorf("without an agent: exit code %d, %s", code, text)
 	}
 	if code, text := runToEnd(t, "explain", "target"); code != 2 || !strings.Contains(text, "required argument") {

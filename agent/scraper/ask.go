@@ -36,6 +36,7 @@ const (
 // they come to metric_relabel_configs, anew each time and until each returns. It
 // costs the target what a scrape costs.
 func (s *Scraper) Ask(ctx context.Context, job *promconfig.ScrapeConfig, t *scrape.Target, each func(sample func() *labels.Builder)) error {
+	defer s.guard.turns.back(s.guard.turns.take(t))
 	timeout := min(time.Duration(job.ScrapeTimeout), askTimeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

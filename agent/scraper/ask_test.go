@@ -235,7 +235,7 @@ func TestAskIsBounded(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	defer close(hang)
-	s := &Scraper{bodySizeLimit: 5000}
+	s := &Scraper{bodySizeLimit: 5000, guard: newGuard(&sink{}, nil, prometheus.NewRegistry())}
 	for path, want := range map[string]string{
 		"/hang": "deadline exceeded", "/sick": "418", "/much": "longer than 5000 bytes", "/junk": "read the target's answer", "/packed": "unpack its answer",
 	} {

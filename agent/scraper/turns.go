@@ -94,6 +94,16 @@ func (t *turns) give(target *scrape.Target, bytes, size int64) {
 	}
 }
 
+// back gives back what was taken for an answer that nobody has measured.
+func (t *turns) back(bytes int64) {
+	if bytes > 0 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.used -= bytes
+		t.wake()
+	}
+}
+
 // wake has those begin that there is room for; one has room when it is alone.
 func (t *turns) wake() {
 	for budget := t.memory() / turnsPart; len(t.waiting) > 0; t.waiting = t.waiting[1:] {
