@@ -63,6 +63,22 @@ func bundleFor(tb testing.TB, s *Server, remote string) map[string]string {
 	return files
 }
 
+// changedAgent has a file that is not what runs.
+type changedAgent struct{ fakeAgent }
+
+func (*changedAgent) ConfigOnDisk() (text string, same bool) { return "runtime: {}\n", false }
+
+func TestBundleHasTheConfigOnDiskWhereItDiffers(t *testing.T) {
+	if text, found := bundleFor(t, newTestServer(t, newOptions(t)), "10.0.0.7:1")["config-on-disk.yaml"]; found {
+		t.Errorf("of an agent that cannot tell: %q", text)
+	}
+	opts := newOptions(t)
+	opts.Agent = &changedAgent{}
+	if text := bundleFor(t, newTestServer(t, opts), "10.0.0.7:1")["config-on-disk.yaml"]; text != "runtime: {}\n" {
+		t.Errorf("got %q", text)
+	}
+}
+
 // writes is a file of a bundle.
 func writes(name string, write func(context.Context, io.Writer) error) SupportFile {
 	return SupportFile{Name: name, About: "a test's", Write: write}

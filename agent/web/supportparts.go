@@ -61,6 +61,7 @@ func (s *Server) supportParts(table []route) []supportPart {
 	}
 	parts = append(parts,
 		supportPart{name: "config.yaml", about: "the running config, secrets hidden", write: s.configText},
+		supportPart{name: "config-on-disk.yaml", about: "what is in its file, if that is not what runs; secrets hidden", write: s.configOnDisk},
 		supportPart{name: "targets.jsonl", about: "what is scraped, a target a line, and how the last scrape went", write: s.activeLines},
 		supportPart{name: "dropped.jsonl", about: fmt.Sprintf("what relabelling drops: counts by job, then at most %d targets of each", droppedOfJob), write: s.droppedLines},
 		s.answerPart("metrics.txt", "the agent's own metrics", "/metrics", table),
@@ -108,6 +109,22 @@ func (a *answered) Write(b []byte) (int, error) { return a.to.Write(b) }
 
 func (s *Server) configText(_ context.Context, w *capped) error {
 	_, err := io.WriteString(w, s.opts.Agent.Config())
+	return err
+}
+
+// configOnDisk writes nothing where the file is what runs, or where the agent cannot tell.
+func (s *Server) configOnDisk(_ context.Context, w *capped) error {
+	agent, ok := s.opts.Agent.(interface {
+		ConfigOnDisk() (text string, same bool)
+	})
+	if !ok {
+		return nil
+	}
+	text, same := agent.ConfigOnDisk()
+	if same {
+		return nil
+	}
+	_, err := io.WriteString(w, text)
 	return err
 }
 
