@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -317,18 +316,6 @@ func (a *Agent) Config() string {
 	text := a.text
 	a.mu.Unlock()
 	return text() // Takes long when the config is large.
-}
-
-// Cluster is the values of the mandatory labels of the running config, which tell
-// agents apart, joined by dashes.
-func (a *Agent) Cluster() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var values []string
-	for _, label := range a.running.MandatoryLabels() {
-		values = append(values, label.Value)
-	}
-	return strings.Join(values, "-")
 }
 
 // Scopes tells which jobs are scraped here, and who scrapes the others.

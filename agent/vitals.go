@@ -3,6 +3,8 @@
 package agent
 
 import (
+	"strings"
+
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 
@@ -92,4 +94,16 @@ func (a *Agent) configState() (hash string, trouble, lastGood bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.hash, a.trouble != nil, a.lastGood
+}
+
+// Cluster is the values of the mandatory labels of the running config, which tell
+// agents apart, joined by dashes.
+func (a *Agent) Cluster() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var values []string
+	for _, label := range a.running.MandatoryLabels() {
+		values = append(values, label.Value)
+	}
+	return strings.Join(values, "-")
 }
