@@ -119,6 +119,22 @@ func New(opts Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	if err := a.assemble(); err != nil {
+		return nil, err
+	}
+	a.stages = []stage{
+		{"shipper", a.shipper.Check, a.shipper.Apply},
+		{"wal", nil, a.applyLimits},
+		{"scraper", a.scraper.Check, a.scraper.Apply},
+		{"targets", nil, a.targets.Apply},
+		{"runtime", nil, a.applyRuntime},
+	}
+	return a, nil
+}
+
+// assemble makes the stages before the shipper, each with its sink.
+func (a *Agent) assemble() error {
+	opts := &a.opts
 	walOpts := opts.WAL
 	walOpts.Logger = log.With(opts.Logger, "component", "wal")
 	walOpts.Library = opts.Library.With("component", "wal")
@@ -133,24 +149,18 @@ func New(opts Options) (_ *Agent, err error) {
 	scraperOpts.Sink = a.wal
 	scraperOpts.Memory = memory.Limit
 	scraperOpts.Admit = func(job string) (done func(), ok bool) { return a.targets.Admit(job) }
+	var err error
 	if a.scraper, err = scraper.New(scraperOpts); err != nil {
-		return nil, err
+		return err
 	}
 	targetsOpts := opts.Targets
 	targetsOpts.Logger = log.With(opts.Logger, "component", "targets")
 	targetsOpts.Library = opts.Library.With("component", "targets")
 	targetsOpts.Registry = opts.Registry
 	if a.targets, err = targets.New(targetsOpts); err != nil {
-		return nil, err
+		return err
 	}
-	a.stages = []stage{
-		{"shipper", a.shipper.Check, a.shipper.Apply},
-		{"wal", nil, a.applyLimits},
-		{"scraper", a.scraper.Check, a.scraper.Apply},
-		{"targets", nil, a.targets.Apply},
-		{"runtime", nil, a.applyRuntime},
-	}
-	return a, nil
+	return nil
 }
 
 // Run opens the log, applies the config and works until ctx is done, then stops

@@ -33,7 +33,7 @@ func CheckAlone(ctx context.Context, opts Options, all bool, runningURL string) 
 	targetsOpts.Logger = log.With(opts.Logger, "component", "targets")
 	targetsOpts.Library, targetsOpts.Registry = opts.Library, opts.Registry
 	var err error
-	if check.Targets, err = targets.New(targetsOpts); err != nil {
+	if check.Targets, err = targets.New(targetsOpts); err != nil { //nolint:contextcheck // What it begins ends with it.
 		return status.Report{}, err
 	}
 	if err := check.Targets.Locate(ctx); err != nil {

@@ -176,6 +176,7 @@ func (m *metric) names(t *scrape.Target) []string {
 			more = []string{"_total"}
 		case model.MetricTypeInfo:
 			more = []string{"_info"}
+		default: // One sample, of that name.
 		}
 		for _, end := range more {
 			names = append(names, m.name+end)

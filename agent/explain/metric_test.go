@@ -38,8 +38,8 @@ const metricConfig = `
 
 // metricsAgent exposes at each target of app and single 10 req, 5 noise and
 // an old_name; those of broken do not answer.
-func metricsAgent(t testing.TB) Metrics {
-	t.Helper()
+func metricsAgent(tb testing.TB) Metrics {
+	tb.Helper()
 	targets := func(addresses ...string) []*targetgroup.Group {
 		g := &targetgroup.Group{}
 		for _, a := range addresses {
@@ -47,7 +47,7 @@ func metricsAgent(t testing.TB) Metrics {
 		}
 		return []*targetgroup.Group{g}
 	}
-	known := knows(t, metricConfig, map[string][]*targetgroup.Group{"app": targets("a:1", "a:2"), "single": targets("b:1"), "broken": targets("c:1")})
+	known := knows(tb, metricConfig, map[string][]*targetgroup.Group{"app": targets("a:1", "a:2"), "single": targets("b:1"), "broken": targets("c:1")})
 	known.Scopes.Jobs[4] = status.Job{Name: "elsewhere", Scope: "cluster", By: "agent-b", Reason: "another agent holds the lease"}
 	return Metrics{
 		Config: known.Config, Active: known.Active, Scopes: known.Scopes,
@@ -86,7 +86,7 @@ func metricsAgent(t testing.TB) Metrics {
 		Doors: []Door{
 			{
 				Name: "central", URL: "http://central/w", Since: time.Unix(2, 0), Dropped: []int64{77},
-				Rules: rules(t, "- {source_labels: [cluster, code], regex: 'eu;201', action: drop}"),
+				Rules: rules(tb, "- {source_labels: [cluster, code], regex: 'eu;201', action: drop}"),
 				Enter: func(lb *labels.Builder, logged labels.Labels) { lb.Reset(logged); lb.Set("cluster", "eu") },
 				Leave: func(lb *labels.Builder, _ labels.Labels) { lb.Set("left", "yes") },
 			},

@@ -25,15 +25,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rules reads them as the config does.
-func rules(t testing.TB, text string) []*relabel.Config {
-	t.Helper()
+func rules(tb testing.TB, text string) []*relabel.Config {
+	tb.Helper()
 	var all []*relabel.Config
 	if err := yaml.UnmarshalStrict([]byte(text), &all); err != nil {
-		t.Fatalf("%v in\n%s", err, text)
+		tb.Fatalf("%v in\n%s", err, text)
 	}
 	for _, r := range all {
 		if err := r.Validate(model.UTF8Validation); err != nil {
-			t.Fatalf("%v in\n%s", err, text)
+			tb.Fatalf("%v in\n%s", err, text)
 		}
 	}
 	return all

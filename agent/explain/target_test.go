@@ -27,11 +27,11 @@ import (
 
 // knows is an agent that has this config, discovered these targets, and scrapes
 // those that the library keeps.
-func knows(t testing.TB, text string, groups map[string][]*targetgroup.Group) Targets {
-	t.Helper()
+func knows(tb testing.TB, text string, groups map[string][]*targetgroup.Group) Targets {
+	tb.Helper()
 	cfg, err := promconfig.Load("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"+text, promslog.NewNopLogger())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	known := Targets{
 		Config: &config.Config{Prometheus: cfg}, Groups: groups,
@@ -79,9 +79,9 @@ func pod(name, address, phase, scrapeIt string) model.LabelSet {
 	}
 }
 
-func podsAgent(t testing.TB) Targets {
-	t.Helper()
-	known := knows(t, podsConfig, map[string][]*targetgroup.Group{
+func podsAgent(tb testing.TB) Targets {
+	tb.Helper()
+	known := knows(tb, podsConfig, map[string][]*targetgroup.Group{
 		"pods": {
 			{Labels: model.LabelSet{"__meta_kubernetes_namespace": "default"}, Targets: []model.LabelSet{
 				pod("web-1", "10.0.0.1:80", "Running", "true"), pod("web-1", "10.0.0.1:81", "Running", "false"),
@@ -200,11 +200,10 @@ func TestTargetAmongMany(t *testing.T) {
 	for i := range 300 {
 		group.Targets = append(group.Targets, pod(fmt.Sprintf("up-%d", i), fmt.Sprintf("10.0.0.1:%d", 1000+i), "Running", "true"))
 	}
-	known := podsAgent(t)
 	quick := model.LabelSet{"__meta_kubernetes_namespace": "default"}
 	hostiles := group.Labels
 	group.Labels = quick // The library's own relabelling of them is not what is measured.
-	known = knows(t, podsConfig, map[string][]*targetgroup.Group{"pods": {group}})
+	known := knows(t, podsConfig, map[string][]*targetgroup.Group{"pods": {group}})
 	group.Labels = hostiles
 	for query, want := range map[string]int{"p-49999": 1, "pods": maxMatches, "10.0.0.1": maxMatches, "10.0.0.1:80": maxMatches, "none": 0} {
 		began := time.Now()

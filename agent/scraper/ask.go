@@ -63,7 +63,7 @@ func (s *Scraper) Ask(ctx context.Context, job *promconfig.ScrapeConfig, t *scra
 		}
 		return fmt.Errorf("ask the target: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // It was only read.
 	limit := int64(job.BodySizeLimit)
 	if limit <= 0 {
 		limit = int64(s.bodySizeLimit)

@@ -42,7 +42,6 @@ type rehearsedJob struct {
 	mu       sync.Mutex // guards the fields below
 	report   status.ReportJob
 	failures map[string]*status.ReportFailed
-	asked    int
 }
 
 func newRehearsedJob(job *promconfig.ScrapeConfig) *rehearsedJob {

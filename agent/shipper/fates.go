@@ -31,8 +31,6 @@ func lostReasons() []string {
 	}
 }
 
-func leftReasons() []string { return []string{leftRule, leftHistogram, leftRepeat, leftClassicNot} }
-
 // fates are what became of points of the log, which count once each whatever
 // they are sent as. The zero value is of none.
 type fates struct {

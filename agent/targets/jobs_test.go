@@ -51,7 +51,7 @@ func TestAPartOfTheJobs(t *testing.T) {
 				if job.Scraped {
 					value = 1
 				}
-				if told := testutil.ToFloat64(tg.scrapedJobs.WithLabelValues(job.Name, string(job.Scope))); told != value {
+				if told := testutil.ToFloat64(tg.scrapedJobs.WithLabelValues(job.Name, job.Scope)); told != value {
 					t.Errorf("torchbearer_job_scraped of %s is %v", job.Name, told)
 				}
 			}

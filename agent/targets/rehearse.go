@@ -80,10 +80,10 @@ func (t *Targets) lookAt(job *status.Job, state *status.Lease) {
 	if job.Scraped || job.Scope != string(config.ScopeCluster) || state == nil {
 		return
 	}
-	switch {
-	case state.Holder == "":
+	switch state.Holder {
+	case "":
 		job.Reason = "nobody holds the lease at present: this agent would take it"
-	case state.Holder == state.Identity:
+	case state.Identity:
 		job.Reason = "this agent holds the lease"
 	default:
 		job.Reason += "; it is looked at all the same"
@@ -189,7 +189,7 @@ func (r *rehearsal) discover(ctx context.Context, jobs map[string]discovery.Conf
 		stop()
 		for range manager.SyncCh() { // It is closed.
 		}
-		<-ended
+		_ = <-ended // It was told to end.
 	}()
 	if err := manager.ApplyConfig(jobs); err != nil {
 		return nil, fmt.Errorf("apply service discovery to a rehearsal: %w", err)

@@ -43,8 +43,8 @@ func (f *follower) Committed(samples, histograms, _ int, newest int64) {
 }
 
 // unopened returns a log that was not opened, with some options changed.
-func unopened(t testing.TB, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
-	t.Helper()
+func unopened(tb testing.TB, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
+	tb.Helper()
 	reg := prometheus.NewRegistry()
 	opts := Options{
 		Dir: dir, Logger: log.NewNopLogger(), Library: promslog.NewNopLogger(), Registry: reg, Follower: f,
@@ -56,11 +56,11 @@ func unopened(t testing.TB, dir string, f Follower, change ...func(*Options)) (*
 	return New(opts), reg
 }
 
-func open(t testing.TB, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
-	t.Helper()
-	l, reg := unopened(t, dir, f, change...)
+func open(tb testing.TB, dir string, f Follower, change ...func(*Options)) (*Log, *prometheus.Registry) {
+	tb.Helper()
+	l, reg := unopened(tb, dir, f, change...)
 	if err := l.Open(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return l, reg
 }
@@ -77,10 +77,10 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-func closeLog(t testing.TB, l *Log) {
-	t.Helper()
+func closeLog(tb testing.TB, l *Log) {
+	tb.Helper()
 	if err := l.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *Server) dryRun(w http.ResponseWriter, r *http.Request) {
 	_ = control.SetWriteDeadline(time.Time{})
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	defer context.AfterFunc(s.reloads, cancel)() // The server stops.
+	defer context.AfterFunc(s.reloads, cancel)() //nolint:contextcheck // It also ends when the server stops.
 	report, err := s.opts.DryRun(ctx)
 	_ = control.SetWriteDeadline(time.Now().Add(s.limits.write))
 	var other busy
