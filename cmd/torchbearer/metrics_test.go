@@ -37,12 +37,13 @@ type described struct{ name, kind, labels, help string }
 func assembled(t *testing.T, use func(*prometheus.Registry)) {
 	t.Helper()
 	stored := make(chan struct{}, 100)
+	came := &beats{names: map[string]bool{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			_, _ = io.WriteString(w, "a 1\n")
 			return
 		}
-		w.WriteHeader(http.StatusNoContent)
+		came.take(t, w, r)
 		select {
 		case stored <- struct{}{}:
 		default:
@@ -52,7 +53,7 @@ func assembled(t *testing.T, use func(*prometheus.Registry)) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "torchbearer.yaml")
 	text := fmt.Sprintf("global: {scrape_interval: 100ms, scrape_timeout: 100ms, external_labels: {clustername: c, environment: e}}\n"+
-		"remote_write: [{name: central, url: %q, queue_config: {batch_send_deadline: 10ms}, write_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]}]\n"+
+		"remote_write: [{name: central, url: %q, protobuf_message: io.prometheus.write.v2.Request, queue_config: {batch_send_deadline: 10ms}, write_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]}]\n"+
 		"scrape_configs: [{job_name: a, static_configs: [{targets: [%q]}]}]\n", server.URL+"/write", strings.TrimPrefix(server.URL, "http://"))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -90,6 +91,7 @@ func assembled(t *testing.T, use func(*prometheus.Registry)) {
 		}
 	}
 	use(registry)
+	came.known(t)
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -159,8 +161,8 @@ func page(all map[string]described) string {
 	var b bytes.Buffer
 	b.WriteString("<!-- Generated from a running agent by `make golden`; a test compares. Do not edit. -->\n# Metrics of the agent\n\n" +
 		"At `/metrics`. What Prometheus's agent has too keeps its name; our own begin with `torchbearer_`. Metrics `go_*` and\n" +
-		"`process_*` are those of every Go program. Heartbeats, the series `torchbearer_agent_*`, are not here: the agent ships\n" +
-		"them by itself (`--heartbeat.interval`).\n\nAt any moment, and in one scrape, to the sample:\n\n" +
+		"`process_*` are those of every Go program. Heartbeats, the series `torchbearer_agent_*`, are not there: the agent ships\n" +
+		"them by itself.\n\nAt any moment, and in one scrape, to the sample:\n\n" +
 		"    torchbearer_destination_scraped_samples_total = torchbearer_destination_sent_samples_total\n" +
 		"      + torchbearer_destination_pending_samples + sum of torchbearer_destination_lost_samples_total\n" +
 		"      + sum of torchbearer_destination_left_out_samples_total\n\n" +
@@ -185,6 +187,11 @@ func page(all map[string]described) string {
 			d := all[name]
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", d.name, d.kind, d.labels, strings.ReplaceAll(d.help, "|", `\|`))
 		}
+	}
+	b.WriteString("\n## Heartbeats\n\nEvery 15 s (`--heartbeat.interval`) these go to each destination, with the external labels, " +
+		"`job=\"torchbearer\"` and the node,\nor else the host, as `instance`.\n\n| metric | type | labels | |\n|---|---|---|---|\n")
+	for _, d := range heartbeats() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", d.name, d.kind, d.labels, d.help)
 	}
 	b.WriteString("\n## For dashboards and alerts made for Prometheus\n\nThe metrics that the Prometheus mixin asks for, and others that agents are watched by.\n\n| metric | here | |\n|---|---|---|\n")
 	for _, k := range mixin() {
