@@ -89,6 +89,11 @@ func (s *simulation) audit() {
 			from, pending := at.Sent, 0
 			if at.Window != nil {
 				from, pending = at.Window.End, at.Window.Points
+				// A power cut may have taken what the journal tells of, until it is
+				// written again.
+				if left := s.behind(at.Sent) - s.behind(from); s.powerless && st.Ledger.Pending == int64(left+s.behind(from)) {
+					pending = left
+				}
 			}
 			pending += s.behind(from)
 			s.audits++

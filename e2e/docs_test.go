@@ -111,7 +111,7 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 	known := regexp.MustCompile(`\b(torchbearer|prometheus)_[a-z0-9_]+\b`).FindAllString(string(reference), -1)
 	metric := regexp.MustCompile(`\btorchbearer_[a-z0-9_]+[a-z0-9]\b`)
 	for path, text := range texts {
-		for _, name := range metric.FindAllString(text, -1) {
+		for _, name := range metric.FindAllString(strings.ReplaceAll(text, "torchbearer_test.yml", ""), -1) {
 			base := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
 			if !slices.Contains(known, name) && !slices.Contains(known, base) {
 				t.Errorf("%s names the metric %s, which agent/METRICS.md does not have", path, name)

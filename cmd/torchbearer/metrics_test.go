@@ -69,6 +69,7 @@ func assembled(t *testing.T, use func(*prometheus.Registry)) {
 		t.Fatal(err)
 	}
 	registry := newRegistry()
+	registry.MustRegister(l.tail.lines)
 	a, err := agent.New(f.agentOptions(l, registry))
 	if err != nil {
 		t.Fatal(err)
