@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package web owns the HTTP surface of the agent: metrics, probes, reload, the parts of Prometheus's API that tools of an
-// agent ask for, and profiles.
+// Package web owns the HTTP surface of the agent: the status pages, metrics, probes, reload, the parts of Prometheus's API that
+// tools of an agent ask for, and profiles.
 //
 // It promises that no request changes anything but POST and PUT /-/reload, that no secret is shown, and that what one client
 // may cost is bounded: in time, in bytes and in requests at once. It serves nothing from disk, never ends the process, and
