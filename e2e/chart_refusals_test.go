@@ -69,6 +69,7 @@ func TestChartRefuses(t *testing.T) {
 		{"job without targets", "", []string{"scrapeConfigs.kubernetes-pods-slow.scrape_interval=5m"}, []string{"it has no targets"}},
 		{"text that is no list of jobs", "", []string{"extraScrapeConfigs=job_name: a"}, []string{"extraScrapeConfigs: write a list"}},
 		{"scope of no job", "", []string{"scopes.blackbox=every"}, []string{"scopes: there is no job blackbox"}},
+		{"a limit of no job", "", []string{"limits.job_max_series.federate=5"}, []string{"limits.job_max_series: there is no job federate"}},
 		{"trust in no job", "", []string{"trustedLabelJobs[0]=federate"}, []string{"trustedLabelJobs: there is no job federate"}},
 		{"unknown scope", "", []string{"scopes.a=nod"}, []string{"/scopes/a", "'node', 'cluster', 'every'"}},
 		{"sub-chart", "", []string{"kube-state-metrics.enabled=true"}, []string{"kube-state-metrics: this chart does not install it"}},

@@ -50,6 +50,20 @@ func (r refusal) String() string {
 	}
 }
 
+// words are for people, "" of admitted.
+func (r refusal) words() string {
+	switch r {
+	case refusedJob:
+		return "the job has as many as its limit in agent.limits"
+	case refusedMax:
+		return "there are as many as agent.limits.max_series"
+	case refusedMemory:
+		return "hardly any memory is left for them"
+	default:
+		return ""
+	}
+}
+
 func (r refusal) remedy() string {
 	switch r {
 	case refusedJob:

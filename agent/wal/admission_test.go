@@ -135,7 +135,7 @@ func TestNewSeriesOverTheLimitAreRefused(t *testing.T) {
 		status.JobSeries{Job: "a", Active: 7, Added: 7, Refused: 1},
 		status.JobSeries{Job: "b", Active: 3, Added: 3, Refused: 14},
 	)
-	if s := l.Series(); s.Closed != "max_series" || s.Limit != 10 {
+	if s := l.Series(); s.Closed != "there are as many as agent.limits.max_series" || s.Limit != 10 {
 		t.Errorf("the status is %+v", s)
 	}
 	// A higher limit opens at once, a lower one takes nothing away.
@@ -189,7 +189,7 @@ func TestWithoutMemoryNewSeriesAreRefused(t *testing.T) {
 	l.wantAccepted(l.scrape("a", 0, 5), 5)
 	l.full.Store(true)
 	l.wantAccepted(l.scrape("a", 0, 8), 5)
-	if s := l.Series(); s.Closed != "memory" || s.Refused != 3 {
+	if s := l.Series(); s.Closed != "hardly any memory is left for them" || s.Refused != 3 {
 		t.Errorf("the status is %+v", s)
 	}
 	l.full.Store(false)

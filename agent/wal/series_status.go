@@ -30,7 +30,7 @@ func (l *Log) Series() status.Series {
 	s := status.Series{
 		Active: l.table.active.Load(),
 		Limit:  l.admission.max.Load(),
-		Closed: l.admission.closedToAll().String(),
+		Closed: l.admission.closedToAll().words(),
 		Jobs:   []status.JobSeries{},
 	}
 	for _, j := range l.jobs.all() {

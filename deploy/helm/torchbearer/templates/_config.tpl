@@ -13,10 +13,13 @@ global:
   external_labels:
     {{- include "torchbearer.externalLabels" $root | trim | nindent 4 }}
 {{- $scopes := include "torchbearer.scopes" $root | fromYaml }}
-{{- if or $scopes $root.Values.trustedLabelJobs }}
+{{- if or $scopes $root.Values.trustedLabelJobs $root.Values.limits }}
 agent:
   {{- with $root.Values.trustedLabelJobs }}
   trusted_label_jobs: {{ toJson . }}
+  {{- end }}
+  {{- with $root.Values.limits }}
+  limits: {{ toJson . }}
   {{- end }}
   {{- with $scopes }}
   scopes:

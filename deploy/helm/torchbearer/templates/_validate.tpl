@@ -77,7 +77,7 @@
 {{- $known := list -}}
 {{- range $ours }}{{ if (get $.Values.jobs .).enabled }}{{ $known = append $known . }}{{ end }}{{ end -}}
 {{- range (include "torchbearer.userJobs" . | fromYaml).list }}{{ $known = append $known (toString .job_name) }}{{ end -}}
-{{- range $value, $names := dict "scopes" (keys .Values.scopes) "trustedLabelJobs" .Values.trustedLabelJobs -}}
+{{- range $value, $names := dict "scopes" (keys .Values.scopes) "trustedLabelJobs" .Values.trustedLabelJobs "limits.job_max_series" (keys (.Values.limits.job_max_series | default dict)) -}}
 {{- range $names -}}
 {{- if not (has . $known) -}}
 {{- fail (printf "%s: there is no job %s; those that are enabled are %s" $value . (join ", " $known)) -}}
