@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ func openLimited(t *testing.T, limits Limits) *limited {
 	return l
 }
 
-func nth(n int) labels.Labels { return labels.FromStrings("__name__", "m", "n", fmt.Sprint(n)) }
+func nth(n int) labels.Labels { return labels.FromStrings("__name__", "m", "n", strconv.Itoa(n)) }
 
 // scrape appends series of a job and commits, and returns the refs; those that
 // are refused have 0.
@@ -343,7 +344,7 @@ func TestTopMetrics(t *testing.T) {
 	app := l.AppenderV2(logged.WithJob(t.Context(), "a"))
 	for m := range 150 {
 		for n := range 150 - m {
-			ls := labels.FromStrings("__name__", fmt.Sprintf("m%03d", m), "n", fmt.Sprint(n))
+			ls := labels.FromStrings("__name__", fmt.Sprintf("m%03d", m), "n", strconv.Itoa(n))
 			if _, err := app.Append(0, ls, 0, 1, 1, nil, nil, storage.AOptions{}); err != nil {
 				t.Fatal(err)
 			}
