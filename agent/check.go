@@ -115,7 +115,7 @@ func rehearseScrapes(ctx context.Context, opts *CheckOptions, cfg *config.Config
 			j = *known
 		}
 		j.Job, j.Scope, j.Scraped, j.By, j.Reason = job.Name, job.Scope, job.Scraped, job.By, job.Reason
-		j.SilentSD = found.Silent[job.Name]
+		j.SilentSD, j.SeriesLimit = found.Silent[job.Name], cfg.Agent.Limits.MaxSeriesOf(job.Name)
 		if j.Targets.NotAsked > 0 {
 			report.CutOff = append(report.CutOff, fmt.Sprintf("%d targets of job %s have not answered by then", j.Targets.NotAsked, job.Name))
 		}
@@ -176,5 +176,7 @@ func (a *Agent) runsNow() *rehearsal.Running {
 	for job, active := range a.scraper.Manager().TargetsActive() {
 		r.Targets[job] = len(active)
 	}
+	series := a.wal.Series()
+	r.TakeSeries(&series)
 	return r
 }

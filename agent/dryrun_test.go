@@ -83,6 +83,18 @@ func TestDryRunCountsWhatTheReloadBrings(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(counts{})); diff != "" {
 		t.Errorf("the dry run said (-), and there is (+):\n%s", diff)
 	}
+	again, err := a.DryRun(t.Context())
+	if err != nil || !again.Changes.Same || again.Series.Running == nil || *again.Series.Running < int64(total) {
+		t.Errorf("a dry run of what runs says %+v, %+v, %v", again.Changes, again.Series, err)
+	}
+	for _, c := range again.Changes.Counts {
+		if c.Job == "limited" {
+			continue // The log knows for a while what it was given before the limit was reached, and had to give back.
+		}
+		if *c.Series != *c.SeriesRunning || *c.Targets != *c.TargetsRunning {
+			t.Errorf("job %s: %d series and %d targets are there, the dry run says %d and %d", c.Job, *c.SeriesRunning, *c.TargetsRunning, *c.Series, *c.Targets)
+		}
+	}
 }
 
 // counted is what there is.
