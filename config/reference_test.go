@@ -51,9 +51,7 @@ type referenceField struct {
 // referenceFields are those of a mapping, in the order of the code. The fields of an HTTP client have a table of their own.
 func referenceFields(defaults any, titles map[reflect.Type]string) []referenceField {
 	var fields []referenceField
-	v := reflect.ValueOf(defaults)
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
+	for f, v := range reflect.ValueOf(defaults).Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		inline := strings.Contains(options, "inline")
 		switch {
@@ -72,9 +70,9 @@ func referenceFields(defaults any, titles map[reflect.Type]string) []referenceFi
 			}
 		case inline && f.Type == reflect.TypeFor[promclient.HTTPClientConfig]():
 		case inline && f.Type.Kind() == reflect.Struct:
-			fields = append(fields, referenceFields(v.Field(i).Interface(), titles)...)
+			fields = append(fields, referenceFields(v.Interface(), titles)...)
 		case name != "" && name != "-":
-			fields = append(fields, referenceField{name, kindOf(f.Type, titles), defaultOf(v.Field(i))})
+			fields = append(fields, referenceField{name, kindOf(f.Type, titles), defaultOf(v)})
 		}
 	}
 	return fields
@@ -134,11 +132,8 @@ func defaultOf(v reflect.Value) string {
 		}
 		v = v.Elem()
 	}
-	switch v.Interface().(type) {
-	case model.Duration, relabel.Regexp, model.ValidationScheme:
-		if text, ok := v.Interface().(fmt.Stringer); ok && !v.IsZero() {
-			return "`" + text.String() + "`"
-		}
+	if text, ok := v.Interface().(fmt.Stringer); ok && !v.IsZero() {
+		return "`" + text.String() + "`"
 	}
 	switch v.Kind() {
 	case reflect.Bool:

@@ -9,7 +9,6 @@
 package host
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +58,10 @@ func (p *printer) line(format string, args ...any) {
 
 func (p *printer) process() {
 	name, err := os.Hostname()
-	p.line("host: %s", cmp.Or(name, fmt.Sprint(err)))
+	if err != nil {
+		name = "not known: " + err.Error()
+	}
+	p.line("host: %s", name)
 	p.line("system: %s/%s, compiled by %s", runtime.GOOS, runtime.GOARCH, runtime.Version())
 	now := time.Now()
 	p.line("clock: %s, which is %s", now.Format(time.RFC3339Nano), now.UTC().Format(time.RFC3339Nano))
@@ -182,7 +184,7 @@ func Files(ctx context.Context, w io.Writer, dir string) error {
 		}
 		info, err := d.Info()
 		if err != nil {
-			return nil //nolint:nilerr // The agent removed it meanwhile.
+			return nil // The agent removed it meanwhile.
 		}
 		name, err := filepath.Rel(dir, path)
 		if err != nil {

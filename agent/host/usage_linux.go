@@ -15,7 +15,7 @@ func usage(dir string) (string, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return "", &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	size := uint64(s.Bsize) //nolint:gosec // No block has a negative size.
+	size := uint64(s.Bsize) // No block has a negative size.
 	return fmt.Sprintf("%d bytes, free for the agent %d; %d files, free %d; kind %#x, flags %#x",
 		s.Blocks*size, s.Bavail*size, s.Files, s.Ffree, s.Type, s.Flags), nil
 }
