@@ -63,19 +63,18 @@ func bundleFor(tb testing.TB, s *Server, remote string) map[string]string {
 	return files
 }
 
-// changedAgent has a file that is not what runs.
-type changedAgent struct{ fakeAgent }
-
-func (*changedAgent) ConfigOnDisk() (text string, same bool) { return "runtime: {}\n", false }
-
 func TestBundleHasTheConfigOnDiskWhereItDiffers(t *testing.T) {
-	if text, found := bundleFor(t, newTestServer(t, newOptions(t)), "10.0.0.7:1")["config-on-disk.yaml"]; found {
-		t.Errorf("of an agent that cannot tell: %q", text)
-	}
-	opts := newOptions(t)
-	opts.Agent = &changedAgent{}
-	if text := bundleFor(t, newTestServer(t, opts), "10.0.0.7:1")["config-on-disk.yaml"]; text != "runtime: {}\n" {
-		t.Errorf("got %q", text)
+	for _, same := range []bool{true, false} {
+		opts := newOptions(t)
+		opts.ConfigOnDisk = func() (string, bool) { return "runtime: {}\n", same }
+		opts.About = func() status.About { return status.About{Host: "host-7"} }
+		files := bundleFor(t, newTestServer(t, opts), "10.0.0.7:1")
+		if got := files["config-on-disk.yaml"] == "runtime: {}\n"; got == same {
+			t.Errorf("the same %v: got %q", same, files["config-on-disk.yaml"])
+		}
+		if !strings.Contains(files["about.json"], `"host":"host-7"`) {
+			t.Errorf("about.json: %q", files["about.json"])
+		}
 	}
 }
 

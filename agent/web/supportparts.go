@@ -42,7 +42,6 @@ const droppedOfJob = 200
 // supportParts are what the status API answers, whatever that is, and what it does not have.
 func (s *Server) supportParts(table []route) []supportPart {
 	about := map[string]string{
-		"about":        "who the agent is",
 		"buildinfo":    "what was built, and when",
 		"destinations": "the ledger: what each destination was sent, refused, lost, and is still to get",
 		"flags":        "the command line",
@@ -51,7 +50,10 @@ func (s *Server) supportParts(table []route) []supportPart {
 		"scopes":       "which jobs are scraped here, and who scrapes the others",
 		"series":       "which jobs and metrics make the series",
 	}
-	parts := []supportPart{s.answerPart("ready.txt", "whether the agent does its work, or why not; what is wrong with its config file", "/-/ready", table)}
+	parts := []supportPart{
+		{name: "about.json", about: "who the agent is", write: s.aboutAgent},
+		s.answerPart("ready.txt", "whether the agent does its work, or why not; what is wrong with its config file", "/-/ready", table),
+	}
 	for _, r := range table {
 		name, ok := strings.CutPrefix(r.path, "/api/v1/status/")
 		if !ok || name == "config" || !slices.Contains(r.methods, http.MethodGet) {
@@ -112,20 +114,24 @@ func (s *Server) configText(_ context.Context, w *capped) error {
 	return err
 }
 
-// configOnDisk writes nothing where the file is what runs, or where the agent cannot tell.
+// configOnDisk writes nothing where the file is what runs, or where nobody can tell.
 func (s *Server) configOnDisk(_ context.Context, w *capped) error {
-	agent, ok := s.opts.Agent.(interface {
-		ConfigOnDisk() (text string, same bool)
-	})
-	if !ok {
+	if s.opts.ConfigOnDisk == nil {
 		return nil
 	}
-	text, same := agent.ConfigOnDisk()
+	text, same := s.opts.ConfigOnDisk()
 	if same {
 		return nil
 	}
 	_, err := io.WriteString(w, text)
 	return err
+}
+
+func (s *Server) aboutAgent(_ context.Context, w *capped) error {
+	if s.opts.About == nil {
+		return nil
+	}
+	return json.NewEncoder(w).Encode(s.opts.About())
 }
 
 func (s *Server) activeLines(ctx context.Context, w *capped) error {
