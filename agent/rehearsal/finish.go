@@ -22,9 +22,9 @@ func finishValue(v reflect.Value) {
 	case reflect.String:
 		v.SetString(rulebook.Clip(config.HideSecrets(v.String()), maxText))
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				finishValue(v.Field(i))
+		for _, field := range v.Fields() {
+			if field.CanSet() {
+				finishValue(field)
 			}
 		}
 	case reflect.Pointer:

@@ -29,8 +29,7 @@ const ofEachScrape = 5
 // Refused is the report of a config that is not taken.
 func Refused(file string, err error) status.Report {
 	r := status.Report{Verdict: status.VerdictBad, File: file}
-	var violations config.Violations
-	if errors.As(err, &violations) {
+	if violations, ok := errors.AsType[config.Violations](err); ok {
 		for _, v := range violations {
 			r.Violations = append(r.Violations, v.String())
 		}

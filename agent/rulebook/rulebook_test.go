@@ -102,7 +102,7 @@ func TestSuspect(t *testing.T) {
 		{rule(relabel.Drop, "web", "", "__meta_pod_name"), status.LevelHint, kindAnchored, ".*(web).*"},
 		{rule(relabel.Drop, "other", "", "__meta_pod_name"), status.LevelHint, kindIdle, ""},
 		{rule(relabel.Keep, "other", "", "__meta_pod_name"), status.LevelWarning, kindDropsAll, ""},
-		{rule(relabel.Replace, "(.+)", "pod", "__meta_pod_nmae"), status.LevelWarning, kindMissing, "__meta_pod_name"},
+		{rule(relabel.Replace, "(.+)", "pod", "__meta_pod_nane"), status.LevelWarning, kindMissing, "__meta_pod_name"},
 		{rule(relabel.Replace, "(.+)", "pod", "__meta_node_name_of_it"), status.LevelHint, kindMissing, "correct"},
 		{rule(relabel.Replace, "(.+)", "path", "__meta_pod_annotation_of_nobody"), "", "", ""},
 		{rule(relabel.Keep, "true", "", "__meta_pod_annotation_of_nobody"), status.LevelWarning, kindMissing, "correct"},

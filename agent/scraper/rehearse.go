@@ -168,12 +168,13 @@ type leash struct {
 func (l *leash) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(l.ctx, func() { cancel(l.ctx.Err()) })() //nolint:contextcheck // It ends with either.
+	defer context.AfterFunc(l.ctx, func() { cancel(l.ctx.Err()) })() //nolint:contextcheck // It is of all connections.
 	conn, err := l.dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &leashed{Conn: conn, slip: context.AfterFunc(l.ctx, func() { _ = conn.Close() })}, nil //nolint:contextcheck // The same.
+	slip := context.AfterFunc(l.ctx, func() { _ = conn.Close() }) //nolint:contextcheck // As above.
+	return &leashed{Conn: conn, slip: slip}, nil
 }
 
 // leashed is one connection.
