@@ -109,9 +109,11 @@ func TestDocumentsNameMetricsThatExist(t *testing.T) {
 		}
 	}
 	known := regexp.MustCompile(`\b(torchbearer|prometheus)_[a-z0-9_]+\b`).FindAllString(string(reference), -1)
+	// What the rules record has names with colons; the file of their tests is none.
+	notMetrics := regexp.MustCompile(`\b[a-z]+:torchbearer_[a-z0-9_]+:[a-z]+\b|\btorchbearer_test\b`)
 	metric := regexp.MustCompile(`\btorchbearer_[a-z0-9_]+[a-z0-9]\b`)
 	for path, text := range texts {
-		for _, name := range metric.FindAllString(strings.ReplaceAll(text, "torchbearer_test.yml", ""), -1) {
+		for _, name := range metric.FindAllString(notMetrics.ReplaceAllString(text, ""), -1) {
 			base := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
 			if !slices.Contains(known, name) && !slices.Contains(known, base) {
 				t.Errorf("%s names the metric %s, which agent/METRICS.md does not have", path, name)
