@@ -4,6 +4,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -103,9 +104,9 @@ func common(to []diffLine, a, b []string) []diffLine {
 	for i := range long {
 		long[i] = make([]int16, len(b)+1)
 	}
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if long[i][j] = max(long[i+1][j], long[i][j+1]); a[i] == b[j] {
+	for i, x := range slices.Backward(a) {
+		for j, y := range slices.Backward(b) {
+			if long[i][j] = max(long[i+1][j], long[i][j+1]); x == y {
 				long[i][j] = long[i+1][j+1] + 1
 			}
 		}

@@ -31,7 +31,7 @@ func hostileWorld() *world {
 	}
 	w.dropped[evil] = []*scrape.Target{newDropped(evil, long)}
 	d := &w.destinations[0]
-	d.Name, d.URL, d.Protocol, d.LastError, d.FailingSince = evil, long, evil, long, ptr(time.Now())
+	d.Name, d.URL, d.Protocol, d.LastError, d.FailingSince = evil, long, evil, long, new(time.Now())
 	d.Ledger.Lost = map[string]int64{evil: 1, long: 2}
 	d.Ledger.LeftOut = map[string]int64{long: 3}
 	for range 200 {

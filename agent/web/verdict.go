@@ -96,7 +96,7 @@ func judgeTargets(v *verdict, l *look) {
 		}
 	}
 	if more := len(jobs) - 5; more > 0 {
-		jobs = append(jobs[:5], fmt.Sprintf("and %s", plural(int64(more), "other job")))
+		jobs = append(jobs[:5], "and "+plural(int64(more), "other job"))
 	}
 	if l.Targets.Down > 0 {
 		verb := "do"
@@ -149,7 +149,7 @@ func endless(text string) string {
 
 // waiting says what is kept for a destination that cannot be sent to.
 func waiting(d *status.Destination) string {
-	text := fmt.Sprintf("%s on disk for it.", plural(d.Ledger.Pending, "sample")+" wait")
+	text := plural(d.Ledger.Pending, "sample") + " wait on disk for it."
 	if d.Ledger.Pending == 1 {
 		text = "1 sample waits on disk for it."
 	}

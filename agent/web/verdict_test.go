@@ -37,7 +37,7 @@ func TestVerdict(t *testing.T) {
 	destination := func(change func(*status.Destination)) func(*world) {
 		return func(w *world) { change(&w.destinations[0]) }
 	}
-	ago := func(d time.Duration) *time.Time { return ptr(time.Now().Add(-d)) }
+	ago := func(d time.Duration) *time.Time { return new(time.Now().Add(-d)) }
 	const well, attention = "All is well", "Needs attention"
 
 	f("well", func(*world) {}, well, levelGood)
@@ -58,9 +58,9 @@ func TestVerdict(t *testing.T) {
 	f("old backlog", destination(func(d *status.Destination) { d.BacklogSeconds = 301 }), attention, levelWarn, "is behind", "destinations#x")
 	f("young backlog", destination(func(d *status.Destination) { d.BacklogSeconds = 299 }), well, levelGood)
 	f("lost", destination(func(d *status.Destination) { d.Ledger.Lost["budget"] = 1 }), attention, levelBad, "lost 1 sample within the last hour", "destinations#x")
-	f("little disk", destination(func(d *status.Destination) { d.BudgetHours = ptr(11.5) }), attention, levelWarn, "in an outage of 11 h 30 min", "destinations#x")
-	f("enough disk", destination(func(d *status.Destination) { d.BudgetHours = ptr(12.0) }), well, levelGood)
-	f("clock", destination(func(d *status.Destination) { d.ClockOffsetSeconds = ptr(-90.0) }), attention, levelWarn, "1 min 30 s behind this machine's", "destinations#x")
+	f("little disk", destination(func(d *status.Destination) { d.BudgetHours = new(11.5) }), attention, levelWarn, "in an outage of 11 h 30 min", "destinations#x")
+	f("enough disk", destination(func(d *status.Destination) { d.BudgetHours = new(12.0) }), well, levelGood)
+	f("clock", destination(func(d *status.Destination) { d.ClockOffsetSeconds = new(-90.0) }), attention, levelWarn, "1 min 30 s behind this machine's", "destinations#x")
 	f("series closed", func(w *world) { w.series.Closed = "the limit of 200,000 is reached" }, attention, levelBad, "New series are refused", "series")
 	f("error in the log", func(w *world) {
 		w.log = []status.LogLine{{Time: time.Now().Add(-9 * time.Minute), Level: "error"}, {Time: time.Now().Add(-11 * time.Minute), Level: "error"}}

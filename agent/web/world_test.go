@@ -80,8 +80,6 @@ func (w *world) options(tb testing.TB) Options {
 	return opts
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // newTarget is one that was scraped with this error, if any.
 func newTarget(job, address string, err error, more ...string) *scrape.Target {
 	cfg := &promconfig.ScrapeConfig{JobName: job, Scheme: "http", MetricsPath: "/metrics"}
@@ -119,7 +117,8 @@ func newWorld() *world {
 		about: status.About{
 			Node: "aks-pool1-vmss000003", Host: "torchbearer-x7k2p", Version: "0.1.0", Revision: "4f2c1aa",
 			Labels: []status.Label{
-				{Name: "clustername", Value: "aks-weu-prod-01", Mandatory: true}, {Name: "environment", Value: "prod", Mandatory: true},
+				{Name: "clustername", Value: "aks-weu-prod-01", Mandatory: true},
+				{Name: "environment", Value: "prod", Mandatory: true},
 				{Name: "region", Value: "westeurope"},
 			},
 			ConfigFile: "/etc/torchbearer/torchbearer.yaml", ConfigHash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", Started: now.Add(-75 * time.Hour),
@@ -153,8 +152,8 @@ func newWorld() *world {
 			Since: now.Add(-75 * time.Hour), Scraped: 867_882_204, Inherited: 1200, Sent: 867_101_000, Pending: 1204,
 			Lost: map[string]int64{"budget": 0, "retention": 0, "unknown_series": 0, "refused": 0}, LeftOut: map[string]int64{"relabel": 780_000},
 		},
-		BacklogBytes: 81 << 10, BacklogSeconds: 1.2, OldestPending: ptr(now.Add(-time.Second)), LastSuccess: ptr(now.Add(-2 * time.Second)),
-		BudgetHours: ptr(41.3), ClockOffsetSeconds: ptr(-0.12),
+		BacklogBytes: 81 << 10, BacklogSeconds: 1.2, OldestPending: new(now.Add(-time.Second)), LastSuccess: new(now.Add(-2 * time.Second)),
+		BudgetHours: new(41.3), ClockOffsetSeconds: new(-0.12),
 	}}
 	return w
 }
@@ -170,8 +169,8 @@ func (w *world) troubled() *world {
 	second.Pending, second.InFlight, second.BacklogBytes, second.BacklogSeconds = 1_840_211, 0, 96<<20, 3720
 	second.Ledger.Sent, second.Ledger.Pending = 865_130_761, 1_840_211
 	second.Ledger.Lost = map[string]int64{"budget": 0, "retention": 0, "unknown_series": 0, "refused": 131_232}
-	second.OldestPending, second.LastSuccess, second.FailingSince = ptr(now.Add(-62*time.Minute)), ptr(now.Add(-62*time.Minute)), ptr(now.Add(-62*time.Minute))
-	second.LastError, second.LastErrorAt, second.BudgetHours = "server returned HTTP status 503 Service Unavailable: upstream connect error or disconnect/reset before headers", ptr(now.Add(-4*time.Second)), ptr(9.4)
+	second.OldestPending, second.LastSuccess, second.FailingSince = new(now.Add(-62*time.Minute)), new(now.Add(-62*time.Minute)), new(now.Add(-62*time.Minute))
+	second.LastError, second.LastErrorAt, second.BudgetHours = "server returned HTTP status 503 Service Unavailable: upstream connect error or disconnect/reset before headers", new(now.Add(-4*time.Second)), new(9.4)
 	second.Refused = []status.Refusal{{Time: now.Add(-3 * time.Hour), Reason: "out_of_order", Status: 400, Words: "out of order sample for series", Series: `{__name__="http_requests_total", job="pods"}`, Samples: 2}}
 	w.destinations = append(w.destinations, second)
 	w.log = append([]status.LogLine{{Time: now.Add(-4 * time.Minute), Level: "error", Text: `component=agent msg="config refused; continuing with the previous config" violation="torchbearer.yaml:12: field scrape_intervall is not known"`}}, w.log...)
@@ -209,14 +208,20 @@ func (fakeExplain) ExplainTarget(_ context.Context, query string) (status.Target
 		Matches: []status.TargetMatch{{
 			Job: "pods", State: status.TargetDropped, Verdict: "Rule 2 of relabel_configs drops it: the annotation prometheus.io/scrape is not there.", Before: before,
 			Steps: []status.RelabelStep{
-				{Rule: 1, Text: "{source_labels: [__meta_kubernetes_namespace], target_label: namespace}",
-					Source: []status.LabelValue{{Name: "__meta_kubernetes_namespace", Value: "shop"}}, Changes: []status.LabelChange{{Name: "namespace", After: "shop"}}},
-				{Rule: 2, Text: "{source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], regex: \"true\", action: keep}", Dropped: true,
-					Source: []status.LabelValue{{Name: "__meta_kubernetes_pod_annotation_prometheus_io_scrape"}}},
+				{
+					Rule: 1, Text: "{source_labels: [__meta_kubernetes_namespace], target_label: namespace}",
+					Source: []status.LabelValue{{Name: "__meta_kubernetes_namespace", Value: "shop"}}, Changes: []status.LabelChange{{Name: "namespace", After: "shop"}},
+				},
+				{
+					Rule: 2, Text: "{source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], regex: \"true\", action: keep}", Dropped: true,
+					Source: []status.LabelValue{{Name: "__meta_kubernetes_pod_annotation_prometheus_io_scrape"}},
+				},
 			},
 		}},
-		Jobs: []status.JobView{{Job: "pods", Scraped: true, Sees: 1, Found: 14, Dropped: 2, Verdict: "It sees it, and leaves it out."},
-			{Job: "node", Scraped: true, Found: 1, Verdict: "It discovers nodes, not pods."}},
+		Jobs: []status.JobView{
+			{Job: "pods", Scraped: true, Sees: 1, Found: 14, Dropped: 2, Verdict: "It sees it, and leaves it out."},
+			{Job: "node", Scraped: true, Found: 1, Verdict: "It discovers nodes, not pods."},
+		},
 	}, nil
 }
 
@@ -224,10 +229,14 @@ func (fakeExplain) ExplainMetric(_ context.Context, name, job string) (status.Me
 	rules := []status.MetricRule{{Rule: 1, Text: "{source_labels: [__name__], regex: go_.*, action: drop}", Dropped: 120_311, Exact: true, Metric: 4, Now: 30}}
 	return status.MetricExplanation{
 		Name: name, Job: job, Verdict: name + " is left out by a rule of job pods.",
-		Jobs: []status.MetricJob{{Job: "pods", Verdict: "Rule 1 of metric_relabel_configs drops it.", Scraped: true, Targets: 12, Asked: 3, Exposing: 3, Samples: 12, Rules: rules,
+		Jobs: []status.MetricJob{{
+			Job: "pods", Verdict: "Rule 1 of metric_relabel_configs drops it.", Scraped: true, Targets: 12, Asked: 3, Exposing: 3, Samples: 12, Rules: rules,
 			Errors: []string{"10.1.2.5:8080 did not answer"},
-			Series: []status.MetricExample{{Target: "http://10.1.2.3:8080/metrics", Before: map[string]string{"__name__": name}, Dropped: true,
-				Steps: []status.RelabelStep{{Rule: 1, Text: rules[0].Text, Dropped: true, Source: []status.LabelValue{{Name: "__name__", Value: name}}}}}}}},
+			Series: []status.MetricExample{{
+				Target: "http://10.1.2.3:8080/metrics", Before: map[string]string{"__name__": name}, Dropped: true,
+				Steps: []status.RelabelStep{{Rule: 1, Text: rules[0].Text, Dropped: true, Source: []status.LabelValue{{Name: "__name__", Value: name}}}},
+			}},
+		}},
 		Destinations: []status.MetricDestination{{Name: "central", Verdict: "It would get what is kept: it has no rules.", Samples: 0}},
 	}, nil
 }
