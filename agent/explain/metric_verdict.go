@@ -179,18 +179,19 @@ func (m *metric) verdict(told status.MetricExplanation) string {
 		}
 		return text
 	}
-	text := fmt.Sprintf("exposed by %s: of %s, %d %s kept by metric_relabel_configs",
+	var text strings.Builder
+	fmt.Fprintf(&text, "exposed by %s: of %s, %d %s kept by metric_relabel_configs",
 		count(len(exposing), "job")+" ("+strings.Join(exposing[:min(len(exposing), 10)], ", ")+")", count(samples, "sample"), kept, areOrIs(kept))
 	for _, d := range told.Destinations {
 		switch {
 		case d.Samples == 0:
 		case d.Kept == d.Samples:
-			text += fmt.Sprintf("; all of those go to %s", d.Name)
+			fmt.Fprintf(&text, "; all of those go to %s", d.Name)
 		default:
-			text += fmt.Sprintf("; %d of those go to %s", d.Kept, d.Name)
+			fmt.Fprintf(&text, "; %d of those go to %s", d.Kept, d.Name)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // noSuchJob names those there are.

@@ -4,6 +4,8 @@ package explain
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -67,8 +69,8 @@ func dropper(b *labels.Builder, rules []*relabel.Config) int {
 		return -1
 	}
 	// The library takes a sample that has lost all its labels for dropped.
-	for i := len(rules) - 1; i >= 0; i-- {
-		if canDrop(rules[i]) {
+	for i, rule := range slices.Backward(rules) {
+		if canDrop(rule) {
 			return i
 		}
 	}
@@ -111,7 +113,7 @@ func Rule(rule *relabel.Config) string {
 	}
 	if rule.Modulus != 0 {
 		known.Content = append(known.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "modulus"},
-			&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprint(rule.Modulus)})
+			&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.FormatUint(rule.Modulus, 10)})
 	}
 	if rule.TargetLabel != "" {
 		add("target_label", rule.TargetLabel)

@@ -77,7 +77,7 @@ func someRules(r *rand.Rand) string {
 // the library gives to it, or where it drops it.
 func TestTargetsEndAsTheLibrarySays(t *testing.T) {
 	outcomes := map[string]int{}
-	for seed := range uint64(2000) {
+	for seed := range uint64(1000) {
 		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // Chance is all that is asked of it.
 		text := someRules(r)
 		value := func() model.LabelValue { return model.LabelValue([]string{"x", "y", "", "h:9090", "X"}[r.IntN(5)]) }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 	promconfig "github.com/prometheus/prometheus/config"
@@ -271,11 +272,12 @@ func dropped(section string, steps []status.RelabelStep) string {
 		return section
 	}
 	last := steps[len(steps)-1]
-	text := fmt.Sprintf("rule %d of %s, %s", last.Rule, section, last.Text)
+	var text strings.Builder
+	fmt.Fprintf(&text, "rule %d of %s, %s", last.Rule, section, last.Text)
 	for i, source := range last.Source {
-		text += fmt.Sprintf("%s%s is %q", map[bool]string{true: ": ", false: ", "}[i == 0], source.Name, source.Value)
+		fmt.Fprintf(&text, "%s%s is %q", map[bool]string{true: ": ", false: ", "}[i == 0], source.Name, source.Value)
 	}
-	return text
+	return text.String()
 }
 
 // Discovered tells what the job's rules do to a target with these labels.

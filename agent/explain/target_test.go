@@ -200,9 +200,8 @@ func TestTargetAmongMany(t *testing.T) {
 	for i := range 300 {
 		group.Targets = append(group.Targets, pod(fmt.Sprintf("up-%d", i), fmt.Sprintf("10.0.0.1:%d", 1000+i), "Running", "true"))
 	}
-	quick := model.LabelSet{"__meta_kubernetes_namespace": "default"}
 	hostiles := group.Labels
-	group.Labels = quick // The library's own relabelling of them is not what is measured.
+	group.Labels = model.LabelSet{"__meta_kubernetes_namespace": "default"} // The library's own relabelling of them is not what is measured.
 	known := knows(t, podsConfig, map[string][]*targetgroup.Group{"pods": {group}})
 	group.Labels = hostiles
 	for query, want := range map[string]int{"p-49999": 1, "pods": maxMatches, "10.0.0.1": maxMatches, "10.0.0.1:80": maxMatches, "none": 0} {
