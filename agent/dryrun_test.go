@@ -31,7 +31,7 @@ func TestDryRunCountsWhatTheReloadBrings(t *testing.T) {
 	head := configText(rc.URL, v2)
 	a := start(t, t.TempDir(), head+"  []\n", nil)
 	until(t, "ready", func() bool { return a.Ready() == nil })
-	write(t, a.file, n.names.Replace("global:\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\n"+strings.TrimPrefix(head, "global:\n")+`
+	write(t, a.file, n.names.Replace("global:\n  scrape_interval: 2s\n  scrape_timeout: 2s\n"+strings.TrimPrefix(head, "global:\n")+`
 - job_name: plain
   static_configs: [{targets: [TARGET, SPOOFER, DEAD, BROKEN]}]
 - job_name: rules
