@@ -42,7 +42,7 @@ func markdown(t *testing.T) map[string]string {
 // anchors are those that the headings of a document get.
 func anchors(text string) []string {
 	var found []string
-	unlisted := regexp.MustCompile("[^\\p{L}\\p{N}_ -]")
+	unlisted := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
 	for _, heading := range regexp.MustCompile(`(?m)^#{1,6} +(.+)$`).FindAllStringSubmatch(withoutCode(text), -1) {
 		plain := regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`).ReplaceAllString(heading[1], "$1")
 		anchor := strings.ReplaceAll(unlisted.ReplaceAllString(strings.ToLower(plain), ""), " ", "-")

@@ -139,15 +139,15 @@ func TestMaxSeries(t *testing.T) {
 	bomb := startFleet(t, load.Options{Targets: 4, Series: 500})
 	dest := startReceiver(t)
 	head := global(time.Second) + remoteWrite(dest.URL(), messageV2, soon)
-	max := fmt.Sprintf("max_series: %d", limit)
-	a := startAgent(t, limited(max, head+jobs(job("app", app.Addresses()))))
+	most := fmt.Sprintf("max_series: %d", limit)
+	a := startAgent(t, limited(most, head+jobs(job("app", app.Addresses()))))
 	a.answers(t, app, 2)
 
 	both := jobs(job("app", app.Addresses()), job("bomb", bomb.Addresses()))
-	a.apply(t, limited(max, head+both))
+	a.apply(t, limited(most, head+both))
 	a.answers(t, bomb, 2)
 	// The scrape of app begins anew, and knows none of its series.
-	a.apply(t, limited(max, head+jobs(job("app", app.Addresses(), "sample_limit: 5000"), job("bomb", bomb.Addresses()))))
+	a.apply(t, limited(most, head+jobs(job("app", app.Addresses(), "sample_limit: 5000"), job("bomb", bomb.Addresses()))))
 	a.answers(t, app, 2)
 	a.answers(t, bomb, 2)
 

@@ -103,7 +103,7 @@ func eval[T any](r *pagesRig, script string) T {
 func (r *pagesRig) comes(what, script string) {
 	r.t.Helper()
 	r.agent.until(r.t, time.Minute, what, func(context.Context) error {
-		if !eval[bool](r, script) {
+		if !eval[bool](r, script) { //nolint:contextcheck // A tab has its own.
 			return errors.New("not yet")
 		}
 		return nil
@@ -185,6 +185,7 @@ func TestPages(t *testing.T) {
 
 // live: an update leaves the reader where they are.
 func (r *pagesRig) live(t *testing.T) {
+	t.Helper()
 	r.visit("service-discovery")
 	mark := `document.getElementById("content").firstElementChild.dataset.old = "yes"; `
 	gone := `document.getElementById("content").firstElementChild.dataset.old === undefined`
@@ -214,6 +215,7 @@ func (r *pagesRig) live(t *testing.T) {
 
 // keyboard: the first Tab is a way past the menu, the next ones go through it, and one sees where one is.
 func (r *pagesRig) keyboard(t *testing.T) {
+	t.Helper()
 	r.visit("targets")
 	var way []string
 	for range 5 {
@@ -236,6 +238,7 @@ func (r *pagesRig) keyboard(t *testing.T) {
 
 // withoutScripts: everything is there, and a form works.
 func (r *pagesRig) withoutScripts(t *testing.T) {
+	t.Helper()
 	r.visit("targets")
 	eval[bool](r, `document.getElementById("f-q").focus(); true`)
 	if err := r.tab.Scripts(false); err != nil {
@@ -245,7 +248,7 @@ func (r *pagesRig) withoutScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.agent.until(t, time.Minute, "the form is answered", func(context.Context) error {
-		html, err := r.tab.HTML()
+		html, err := r.tab.HTML() //nolint:contextcheck // A tab has its own.
 		if err == nil && !strings.Contains(html, "1 to 1 of 1 target") {
 			err = errors.New("not yet")
 		}
@@ -253,7 +256,7 @@ func (r *pagesRig) withoutScripts(t *testing.T) {
 	})
 	for _, page := range []string{"", "destinations", "service-discovery", "series", "config", "log", "explain"} {
 		r.visit(page)
-		html, err := r.tab.HTML()
+		html, err := r.tab.HTML() //nolint:contextcheck // A tab has its own.
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,14 +62,14 @@ func Open(ctx context.Context, path, folder, base string) (*Tab, error) {
 	err := chromedp.Listen(tab, t.heard)
 	for _, enable := range []cdp.Command[cdp.Empty, cdp.Empty]{log.Enable, runtime.Enable} {
 		if err == nil {
-			err = t.Do(command(enable, cdp.Empty{}))
+			err = t.Do(command(enable, cdp.Empty{})) //nolint:contextcheck // It has that of the tab.
 		}
 	}
 	if err == nil {
-		err = t.Do(command(network.Enable, network.EnableParams{}))
+		err = t.Do(command(network.Enable, network.EnableParams{})) //nolint:contextcheck // The same.
 	}
 	if err != nil {
-		t.Close()
+		t.Close() //nolint:contextcheck // The same.
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	return t, nil
