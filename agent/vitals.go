@@ -31,7 +31,8 @@ func (a *Agent) vitals() []vital {
 			[]string{
 				"version", version.Version, "revision", version.Revision, "node", a.node(),
 				"config_hash", hash, "cluster_uid", a.targets.ClusterUID(), "scope", a.targets.Status().Scope,
-			}, 1,
+			},
+			1,
 		},
 		gaugeVital("config_ok", "Whether the agent runs on its config file as it is.", oneIf(!trouble)),
 		gaugeVital("config_last_good", "Whether the agent runs on the last good config because its config file is bad.", oneIf(lastGood)),
@@ -71,7 +72,8 @@ func seriesVitals(s status.Series) []vital {
 	for _, job := range s.Jobs {
 		all = append(all, vital{
 			"series_refused_total", model.MetricTypeCounter, "Samples of new series that were refused, since the start.",
-			[]string{model.JobLabel, job.Job}, float64(job.Refused),
+			[]string{model.JobLabel, job.Job},
+			float64(job.Refused),
 		})
 	}
 	return all

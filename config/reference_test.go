@@ -132,7 +132,7 @@ func defaultOf(v reflect.Value) string {
 		}
 		v = v.Elem()
 	}
-	if text, ok := v.Interface().(fmt.Stringer); ok && !v.IsZero() {
+	if text, ok := reflect.TypeAssert[fmt.Stringer](v); ok && !v.IsZero() {
 		return "`" + text.String() + "`"
 	}
 	switch v.Kind() {

@@ -166,7 +166,7 @@ func TestExplain(t *testing.T) {
 		if first.stale == 0 || several.stale == 0 {
 			return fmt.Errorf("the end of the series has not come: %+v, %+v", first, several)
 		}
-		told := explained[metricExplained](t, a, "metric", "req")
+		told := explained[metricExplained](t, a, "metric", "req") //nolint:contextcheck // A program ends with the test.
 		return wantCounts(told, first, several)
 	})
 	stop(t, a)
@@ -211,6 +211,7 @@ func wantCounts(told metricExplained, first, several points) error {
 }
 
 func wantTargetsExplained(t *testing.T, a *agent, app string) {
+	t.Helper()
 	told := explained[targetExplained](t, a, "target", "127.0.0.1:2")
 	if len(told.Matches) != 2 || told.Matches[0].State != "dropped" || told.Matches[0].Job != "app" {
 		t.Fatalf("a dropped target: %+v", told)
@@ -250,6 +251,7 @@ func wantTargetsExplained(t *testing.T, a *agent, app string) {
 }
 
 func wantMetricsExplained(t *testing.T, a *agent) {
+	t.Helper()
 	told := explained[metricExplained](t, a, "metric", "noise", "--job=app")
 	if len(told.Jobs) != 1 || told.Jobs[0].Samples != exposedNoise || told.Jobs[0].Kept != 0 || told.Jobs[0].Rules[0].Metric != exposedNoise {
 		t.Errorf("a metric that is dropped: %+v", told)
@@ -270,6 +272,7 @@ func wantMetricsExplained(t *testing.T, a *agent) {
 }
 
 func wantExplainRefusals(t *testing.T, a *agent) {
+	t.Helper()
 	for _, tc := range []struct {
 		path, want string
 		code       int

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,11 +25,12 @@ func beats(dest *receiver.Receiver, name string, pairs ...string) []receiver.Ser
 func TestHeartbeat(t *testing.T) {
 	dests := map[string]*receiver.Receiver{"a": startReceiver(t), "b": startReceiver(t)}
 	config := func(names ...string) string {
-		text := global(time.Second) + "remote_write:\n"
+		var text strings.Builder
+		text.WriteString(global(time.Second) + "remote_write:\n")
 		for _, name := range names {
-			text += fmt.Sprintf("- {name: %s, url: %q, %s, queue_config: {batch_send_deadline: 100ms}}\n", name, dests[name].URL(), messageV2)
+			fmt.Fprintf(&text, "- {name: %s, url: %q, %s, queue_config: {batch_send_deadline: 100ms}}\n", name, dests[name].URL(), messageV2)
 		}
-		return text
+		return text.String()
 	}
 	a := startAgent(t, config("a", "b"), "--heartbeat.interval=200ms")
 	a.until(t, 60*time.Second, "both are told of both", func(context.Context) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -153,16 +154,17 @@ func (l *ledgers) drained() {
 
 // ledgerConfig ships to named receivers.
 func ledgerConfig(fleet *load.Fleet, names []string, dests map[string]*receiver.Receiver) string {
-	text := global(500*time.Millisecond) + "remote_write:\n"
+	var text strings.Builder
+	text.WriteString(global(500*time.Millisecond) + "remote_write:\n")
 	for i, name := range names {
 		message := messageV2
 		if i%2 == 1 {
 			message = messageV1
 		}
-		text += fmt.Sprintf("- {name: %s, url: %q, %s, queue_config: {batch_send_deadline: 100ms, min_backoff: 30ms, max_backoff: 200ms, max_samples_per_send: 100}}\n",
+		fmt.Fprintf(&text, "- {name: %s, url: %q, %s, queue_config: {batch_send_deadline: 100ms, min_backoff: 30ms, max_backoff: 200ms, max_samples_per_send: 100}}\n",
 			name, dests[name].URL(), message)
 	}
-	return text + jobs(job("load", fleet.Addresses()))
+	return text.String() + jobs(job("load", fleet.Addresses()))
 }
 
 // TestLedgerUnderFaults: at any moment, whatever happens to receiver and agent, the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -206,7 +207,7 @@ func TestLedgerOfConverted(t *testing.T) {
 // restarts and reloads, whenever the receiver is away.
 func TestLedgerIsTrueAtAnyMoment(t *testing.T) {
 	for seed := range uint64(4) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			var up atomic.Bool
 			in := newInbox(t, func(n int, got *letter) reply {

@@ -189,7 +189,7 @@ func (r *rehearsal) discover(ctx context.Context, jobs map[string]discovery.Conf
 		stop()
 		for range manager.SyncCh() { // It is closed.
 		}
-		_ = <-ended // It is that of its context.
+		<-ended //nolint:errcheck // It is that of its context.
 	}()
 	if err := manager.ApplyConfig(jobs); err != nil {
 		return nil, fmt.Errorf("apply service discovery to a rehearsal: %w", err)

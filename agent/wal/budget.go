@@ -131,12 +131,15 @@ func (h *hold) folder() string {
 }
 
 // nextCheckpoint is about the size of the one that tsdb/agent will make next.
-func (h *hold) nextCheckpoint() int64 {
+func (h *hold) nextCheckpoint() int64 { return h.newestCheckpoint() * 5 / 4 }
+
+// newestCheckpoint is the size of the one that was made last, 0 before any was.
+func (h *hold) newestCheckpoint() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, g := range slices.Backward(h.held) {
 		if n := len(g.checkpoints); n > 0 {
-			return g.checkpoints[n-1].size * 5 / 4
+			return g.checkpoints[n-1].size
 		}
 	}
 	return 0

@@ -21,24 +21,27 @@ const (
 // forecast says how long the disk budget lasts if nothing that is claimed is let
 // go. It is for concurrent use.
 type forecast struct {
+	every time.Duration // between checkpoints
+
 	mu             sync.Mutex // guards the fields below
 	at             time.Time  // of the last look
 	logged         int64      // until then
 	bytes, seconds float64    // of what was watched, the longer ago the less
 	left           int64      // bytes
+	checkpoint     int64      // bytes of the newest
 }
 
-// note takes a look: how much was logged since the start, and how much more may
-// be.
-func (f *forecast) note(now time.Time, logged, left int64) {
+// note takes a look: how much was logged since the start, how much more may be,
+// and how large the newest checkpoint is.
+func (f *forecast) note(now time.Time, logged, left, checkpoint int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if took := now.Sub(f.at).Seconds(); !f.at.IsZero() && took > 0 {
+	if took := now.Sub(f.at).Seconds(); !f.at.IsZero() && took >= 0 {
 		fades := math.Exp(-took / forecastMemory.Seconds())
 		f.bytes = f.bytes*fades + float64(logged-f.logged)
 		f.seconds = f.seconds*fades + took
 	}
-	f.at, f.logged, f.left = now, logged, left
+	f.at, f.logged, f.left, f.checkpoint = now, logged, left, checkpoint
 }
 
 func (f *forecast) lasts() (left time.Duration, known bool) {
@@ -47,9 +50,17 @@ func (f *forecast) lasts() (left time.Duration, known bool) {
 	if f.seconds < forecastAfter.Seconds() || f.bytes <= 0 {
 		return 0, false
 	}
-	seconds := float64(max(f.left, 0)) / f.bytes * f.seconds
+	seconds := float64(max(f.left, 0)) / f.grows()
 	const longest = float64(math.MaxInt64) / float64(time.Second) / 2
 	return time.Duration(min(seconds, longest) * float64(time.Second)), true
+}
+
+// grows is by how many bytes a second what is held grows: what is logged, and the
+// checkpoints that thin keeps of it. The caller holds mu.
+func (f *forecast) grows() float64 {
+	rate, size := f.bytes/f.seconds, float64(f.checkpoint)
+	between := rate * f.every.Seconds()
+	return rate + size/math.Ceil(max(checkpointWorth*size/between, 1))/f.every.Seconds()
 }
 
 // Budget is how long the disk budget lasts at the present rate if nothing of what
@@ -60,7 +71,7 @@ func (l *Log) Budget() (left time.Duration, known bool) { return l.forecast.last
 // foresee takes a look for the forecast. size is that of the data directory.
 func (l *Log) foresee(size int64) {
 	total, needless := l.hold.written(l.lowest())
-	l.forecast.note(l.opts.Now(), total, l.limit()-(size-needless))
+	l.forecast.note(l.opts.Now(), total, l.limit()-(size-needless), l.hold.newestCheckpoint())
 }
 
 // limit is the size of the data directory over which the oldest goes. A segment

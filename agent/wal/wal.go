@@ -171,6 +171,7 @@ func New(opts Options) *Log {
 	m.maxBytes.Set(float64(opts.MaxBytes))
 	l := &Log{
 		opts: opts, metrics: m, damage: newDamage(opts.Registry, opts.Logger), table: newTable(), closing: make(chan struct{}),
+		forecast: forecast{every: opts.TruncateFrequency},
 		hold: &hold{
 			dir: filepath.Join(opts.Dir, holdFolder), log: filepath.Join(opts.Dir, logFolder),
 			logger: opts.Logger, metrics: m, now: opts.Now, link: os.Link,

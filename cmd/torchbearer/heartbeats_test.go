@@ -39,6 +39,7 @@ type beats struct {
 
 // take reads a Remote Write 2.0 request and answers it.
 func (b *beats) take(t *testing.T, w http.ResponseWriter, r *http.Request) {
+	t.Helper()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
