@@ -101,6 +101,7 @@ fmt: ## Format all Go files.
 
 golden: ## Write the golden files anew.
 	UPDATE_GOLDEN=1 go test -pgo=off -count=1 ./cmd/... ./config/...
+	go test -pgo=off -count=1 -run TestCheckReports ./agent -update
 
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin

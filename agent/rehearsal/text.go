@@ -200,7 +200,7 @@ func (w *text) destinations(r *status.Report) {
 		d := &r.Destinations[i]
 		rows = append(rows, []string{
 			d.Name, d.URL, d.Protocol, d.Verdict, strconv.Itoa(d.Status), strconv.Itoa(d.Series), fmt.Sprintf("%.3f s", d.Seconds),
-			strings.TrimSpace(d.Words + " " + d.Note),
+			strings.Trim(d.Words+"; "+d.Note, "; "),
 		})
 	}
 	w.table("Destinations", rows)
