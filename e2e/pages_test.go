@@ -248,7 +248,7 @@ func (r *pagesRig) withoutScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.agent.until(t, time.Minute, "the form is answered", func(context.Context) error {
-		html, err := r.tab.HTML()
+		html, err := r.tab.HTML() //nolint:contextcheck // A tab has its own.
 		if err == nil && !strings.Contains(html, "1 to 1 of 1 target") {
 			err = errors.New("not yet")
 		}
@@ -256,7 +256,7 @@ func (r *pagesRig) withoutScripts(t *testing.T) {
 	})
 	for _, page := range []string{"", "destinations", "service-discovery", "series", "config", "log", "explain"} {
 		r.visit(page)
-		html, err := r.tab.HTML() //nolint:contextcheck // A tab has its own.
+		html, err := r.tab.HTML()
 		if err != nil {
 			t.Fatal(err)
 		}
