@@ -47,7 +47,7 @@ test-unit: ## Tests of the packages, with the race detector.
 # those skip.
 test-e2e: build build-race neighbours ## Tests of the built program beside real neighbours (RUN=regexp picks some).
 	e2e/packages.sh browser cluster chain
-	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 45m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer-race go test -timeout 75m -p 1 -parallel $(PARALLEL) -run '$(RUN)' -count=1 ./...
 
 rules: ## Check the central's alert rules, and run their unit tests.
 	e2e/neighbours.sh promtool

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -72,11 +74,19 @@ func TestCentralValues(t *testing.T) {
 		job["job_name"] = "prometheus"
 		// On one machine the two need a port each.
 		job["static_configs"].([]any)[0].(map[string]any)["targets"] = []any{"localhost:" + port}
+		// The chart names the files by keys, which --set-file gives a content.
+		var rules []any
+		for _, set := range regexp.MustCompile(`ruleFiles\.(\w+)\\\.yml=(rules/[\w-]+\.yml)`).FindAllStringSubmatch(readDeploy(t, "central/values-"+env+".yaml"), -1) {
+			rules = append(rules, set[2])
+			if loaded, ok := at(values, "serverFiles", "prometheus.yml", "rule_files").([]any); !ok || !slices.Contains(loaded, any("/etc/config/"+set[1]+".yml")) {
+				t.Errorf("the values of %s set the rules %s, and do not load them", env, set[1])
+			}
+		}
 		// What the chart's template makes of the values.
 		rendered := map[string]any{
 			"global": at(values, "server", "global"), "storage": map[string]any{"tsdb": at(values, "server", "tsdb")},
 			"remote_write": at(values, "server", "remoteWrite"), "remote_read": at(values, "server", "remoteRead"),
-			"scrape_configs": []any{job},
+			"scrape_configs": []any{job}, "rule_files": rules,
 		}
 		if diff := cmp.Diff(file, rendered); diff != "" {
 			t.Errorf("the plain file and the chart's values of %s differ:\n%s", env, diff)
