@@ -297,7 +297,8 @@ func TestIndexFollowsTheTable(t *testing.T) {
 	}
 }
 
-// TestLimitsAreExact: scrapes at the same time overrun no limit.
+// TestLimitsAreExact: scrapes at the same time overrun no limit, and leave nothing
+// of the limit of all unused. Which job is first at that one is open.
 func TestLimitsAreExact(t *testing.T) {
 	l := openLimited(t, Limits{MaxSeries: 150, Jobs: map[string]int{"j0": 20, "j1": 30, "j2": 0, "j3": 0}})
 	var wait sync.WaitGroup
@@ -330,7 +331,7 @@ func TestLimitsAreExact(t *testing.T) {
 	}
 	for _, j := range s.Jobs {
 		job := int(j.Job[1] - '0')
-		if j.Active != taken[job].Load() || j.Limit > 0 && j.Active != j.Limit {
+		if j.Active != taken[job].Load() || j.Limit > 0 && j.Active > j.Limit {
 			t.Errorf("%+v, %d were taken", j, taken[job].Load())
 		}
 		if j.Refused != 3*(200-j.Active) {
