@@ -115,6 +115,7 @@ func (s *simulation) apply() {
 		s.t.Fatal(err)
 	}
 	cfg, err := config.Load(path, config.Options{RequiredLabels: []string{"clustername", "environment"}})
+	time.Sleep(time.Microsecond) // No two ledgers begin at the same time.
 	if err == nil {
 		err = s.agent.shipper.Apply(cfg)
 	}
