@@ -136,6 +136,11 @@ func TestMemory(t *testing.T) {
 	a.until(t, 60*time.Second, "all has come of what was logged before", func(context.Context) error {
 		return wantUntil(dest.Match("__name__", load.Metric, "job", "app"), 200, killed)
 	})
+	again := app.Answered(0) + 1
+	a.until(t, 60*time.Second, "the small job is scraped whole beside the large one", func(context.Context) error {
+		return wantFrom(dest.Match("__name__", load.Metric, "job", "app"), 200, again)
+	})
+	a.refusesForMemory(t)
 	if n := p.kills(t); n != 0 {
 		t.Errorf("the kernel has killed %d processes", n)
 	}
@@ -160,8 +165,22 @@ func (a *agent) refusesForMemory(t *testing.T) {
 	})
 }
 
+// wantFrom returns an error when not each of so many series has come with a value of first or more.
+func wantFrom(found []receiver.Series, series, first int) error {
+	n := 0
+	for _, s := range found {
+		if v := s.Values(); len(v) > 0 && v[len(v)-1] >= float64(first) {
+			n++
+		}
+	}
+	if n != series {
+		return fmt.Errorf("%d series have come from %d on, want %d", n, first, series)
+	}
+	return nil
+}
+
 // wantUntil returns an error when not each of so many series has begun with each value below last once. What comes
-// from there on, of the agent that was started anew, may have been refused: then it is first come, first served.
+// from there on, of the agent that was started anew, may have been refused until series of other jobs were active.
 func wantUntil(found []receiver.Series, series, last int) error {
 	whole := 0
 	for _, s := range found {

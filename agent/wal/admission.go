@@ -78,6 +78,7 @@ func (r refusal) remedy() string {
 // admission decides which series may become active.
 type admission struct {
 	table *table
+	jobs  *jobs
 	full  func(created int64) bool
 	now   func() time.Time
 
@@ -129,7 +130,21 @@ func (ad *admission) closed(j *job) refusal {
 	if limit := j.limit.Load(); limit > 0 && j.active.Load() >= limit {
 		return refusedJob
 	}
-	return ad.closedToAll()
+	why := ad.closedToAll()
+	if why == refusedMemory && ad.isSmall(j) {
+		return admitted
+	}
+	return why
+}
+
+// smallShare is the part of an even share of the active series, one of so many,
+// that each job may have when memory is closed to all: after a start the memory
+// would else be whose job is scraped first. All jobs together add no more than
+// that part.
+const smallShare = 8
+
+func (ad *admission) isSmall(j *job) bool {
+	return j.active.Load()*ad.jobs.count()*smallShare < ad.table.active.Load()
 }
 
 func (ad *admission) closedToAll() refusal {

@@ -200,6 +200,21 @@ func TestWithoutMemoryNewSeriesAreRefused(t *testing.T) {
 	}
 }
 
+// TestALargeJobLeavesMemoryToSmallOnes: after a start whoever is scraped first has
+// the memory; those with few series must not go without.
+func TestALargeJobLeavesMemoryToSmallOnes(t *testing.T) {
+	l := openLimited(t, Limits{Jobs: map[string]int{"large": 0, "small": 0, "growing": 0, "limited": 10}})
+	l.wantAccepted(l.scrape("large", 0, 3200), 3200)
+	l.full.Store(true)
+	l.wantAccepted(l.scrape("small", 10_000, 10_090), 90)
+	l.wantAccepted(l.scrape("small", 10_000, 10_090), 90)
+	if n := accepted(l.scrape("growing", 20_000, 21_000)); n < 100 || n > 110 {
+		t.Errorf("of a job that grows %d series were taken, want an eighth of an even share", n)
+	}
+	l.wantAccepted(l.scrape("limited", 30_000, 30_090), 10)
+	l.wantAccepted(l.scrape("large", 0, 3300), 3200)
+}
+
 func TestWhatAlwaysPasses(t *testing.T) {
 	l := openLimited(t, Limits{MaxSeries: 2})
 	refs := l.scrape("a", 0, 2)

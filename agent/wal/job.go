@@ -156,6 +156,12 @@ func (js *jobs) most() (name string, added int64) {
 	return name, added
 }
 
+func (js *jobs) count() int64 {
+	js.mu.RLock()
+	defer js.mu.RUnlock()
+	return int64(len(js.byName))
+}
+
 // all returns the jobs in the order of their names.
 func (js *jobs) all() []*job {
 	js.mu.RLock()

@@ -179,7 +179,7 @@ func New(opts Options) *Log {
 		},
 		jobs: jobs{byName: map[string]*job{}},
 	}
-	l.admission.table, l.admission.full, l.admission.now = l.table, opts.Full, opts.Now
+	l.admission.table, l.admission.jobs, l.admission.full, l.admission.now = l.table, &l.jobs, opts.Full, opts.Now
 	l.Limit(Limits{})
 	opts.Registry.MustRegister(&seriesCollector{l})
 	return l
