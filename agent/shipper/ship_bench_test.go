@@ -34,11 +34,9 @@ func (d *discard) RoundTrip(r *http.Request) (*http.Response, error) {
 type benchLog struct {
 	series  []logged.Series
 	scrapes int64 // to be read
-
-	read atomic.Int64
 }
 
-const benchTargets, benchSeries = 60, 500
+const benchTargets, benchSeries, benchScrapes = 60, 500, 20
 
 func (l *benchLog) Begin() logged.Position { return logged.Position{Generation: 1} }
 func (l *benchLog) End() logged.Position {
@@ -56,8 +54,8 @@ func (l *benchLog) Claim(logged.Position, func(logged.Position, string)) Claim {
 
 type benchClaim benchLog
 
-func (c *benchClaim) Move(to logged.Position) { c.read.Store(to.Offset) }
-func (c *benchClaim) Drop()                   {}
+func (*benchClaim) Move(logged.Position) {}
+func (*benchClaim) Drop()                {}
 
 // benchReader is of records of one target each.
 type benchReader struct {
@@ -110,12 +108,10 @@ func benchmarkShip(b *testing.B, more string) {
 	}
 	receiver := &discard{}
 	cfg := parseWith(b, "{clustername: c1, environment: prod, region: r1}", "- url: http://receiver/write\n"+more)
-	const scrapes = 20
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		l.scrapes = scrapes
-		l.read.Store(0)
+		l.scrapes = benchScrapes
 		s := New(Options{
 			Dir: b.TempDir(), Logger: log.NewNopLogger(), Registry: prometheus.NewRegistry(), Log: l,
 			FlushDeadline: time.Minute, Retention: time.Hour,
@@ -135,11 +131,26 @@ func benchmarkShip(b *testing.B, more string) {
 		if err := s.Close(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		if l.read.Load() != l.End().Offset {
-			b.Fatalf("%d of %d records were sent", l.read.Load(), l.End().Offset)
+		if sent := d.sentUntil(); sent != l.End() {
+			b.Fatalf("records until %s of %s were sent", sent, l.End())
 		}
 	}
-	samples := float64(b.N * scrapes * benchTargets * benchSeries)
+	samples := float64(b.N * benchScrapes * benchTargets * benchSeries)
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/samples, "ns/sample")
 	b.ReportMetric(float64(receiver.bytes.Load())/samples, "bytes/sample")
+}
+
+// TestShippingAllocationBudget: what is allocated for a backlog is for its series
+// and its requests, not for its samples.
+func TestShippingAllocationBudget(t *testing.T) {
+	const budget = 0.1 // a sample; measured are 0.03
+	for name, more := range map[string]string{"1.0": "", "2.0": "  protobuf_message: io.prometheus.write.v2.Request\n"} {
+		r := testing.Benchmark(func(b *testing.B) { benchmarkShip(b, more) })
+		if r.N == 0 {
+			t.Fatalf("%s: the benchmark failed", name)
+		}
+		if n := float64(r.AllocsPerOp()) / (benchScrapes * benchTargets * benchSeries); n > budget {
+			t.Errorf("%s: %.3f allocations a sample, at most %.3f are allowed", name, n, budget)
+		}
+	}
 }
