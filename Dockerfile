@@ -17,7 +17,7 @@ COPY go.mod go.sum ./
 RUN GOPROXY="${GOPROXY}" GOFLAGS="${GOFLAGS}" go mod download
 COPY . .
 RUN CGO_ENABLED=0 GOOS="${TARGETOS}" GOARCH="${TARGETARCH}" GOPROXY="${GOPROXY}" GOFLAGS="${GOFLAGS}" \
-    go build -trimpath -buildvcs=false -o /out/torchbearer \
+    go build -trimpath -buildvcs=false -overlay "$(sh cmd/lean.sh)" -o /out/torchbearer \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$(cat VERSION) -X github.com/prometheus/common/version.Revision=${REVISION}" \
     ./cmd/torchbearer
 # For everybody: a chart may run the image as another user.

@@ -7,7 +7,8 @@ VERSION  := $(shell cat VERSION)
 REVISION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PKG      := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION)
-BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+LEAN     := -overlay "$$(cmd/lean.sh)"
+BUILD    := CGO_ENABLED=0 go build -trimpath -buildvcs=false $(LEAN) -ldflags '$(LDFLAGS)'
 LINT     := $(CURDIR)/.cache/bin/golangci-lint
 FUZZTIME ?= 30s
 FUZZ     ?= Fuzz
@@ -24,7 +25,7 @@ build: ## Build bin/torchbearer: static, stripped, with its version.
 	$(BUILD) -o bin/torchbearer ./cmd/torchbearer
 
 build-race: ## Build bin/torchbearer-race: the same with the race detector, for the process tests.
-	CGO_ENABLED=1 go build -race -pgo=off -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/torchbearer-race ./cmd/torchbearer
+	CGO_ENABLED=1 go build -race -pgo=off -buildvcs=false $(LEAN) -ldflags '$(LDFLAGS)' -o bin/torchbearer-race ./cmd/torchbearer
 
 cross: ## Check that it compiles for windows/amd64 and linux/arm64.
 	GOOS=windows GOARCH=amd64 $(BUILD) -pgo=off -o /dev/null ./cmd/torchbearer
