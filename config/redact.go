@@ -3,6 +3,7 @@
 package config
 
 import (
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,7 +58,12 @@ func redact(n *yaml.Node, name string, all bool) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, value := n.Content[i].Value, n.Content[i+1]
 			if name == "labels" || name == "external_labels" {
-				key = "" // A label may have any name, and is no secret.
+				// A label may have any name, and is no secret, but for a parameter of the scrape.
+				if parameter, ok := strings.CutPrefix(key, "__param_"); ok {
+					key = parameter
+				} else {
+					key = ""
+				}
 			}
 			if name == "http_headers" || key == "files" {
 				redact(value, key, name == "http_headers")
@@ -85,7 +91,7 @@ func secretName(name string) bool {
 			return false
 		}
 	}
-	if slices.Contains([]string{"key", "sig", "signature", "code", "auth", "pwd", "authorization"}, name) {
+	if slices.Contains([]string{"key", "sig", "signature", "code", "auth", "p", "pass", "pwd", "authorization"}, name) { // InfluxDB has p.
 		return true
 	}
 	return slices.ContainsFunc([]string{"passw", "secret", "token", "credential", "api_key", "apikey", "access_key", "accesskey"},
@@ -106,14 +112,44 @@ func HideSecretLabel(name, value string) string {
 }
 
 // redactURLs replaces, in every URL of a text, the password (or the user when there is no password: it is a token
-// then) and the values of query parameters with a secret name.
-func redactURLs(text string) string {
-	if !strings.Contains(text, "//") {
+// then) and the values of query parameters with a secret name; also in URLs that are written as a parameter of another.
+func redactURLs(text string) string { return redactNested(text, 3) }
+
+func redactNested(text string, depth int) string {
+	if strings.Contains(text, "//") {
+		text = redactParameters(redactUsers(text))
+	}
+	if depth == 0 || !strings.Contains(text, "%") {
+		return text
+	}
+	// What may be the value of a parameter: neither a text around it nor JSON is in it.
+	return regexp.MustCompile(`[^&#\s"\\=?<>]*%[^&#\s"\\=?<>]*`).ReplaceAllStringFunc(text, func(value string) string {
+		whole := regexp.MustCompile(`%.?$`).ReplaceAllString(value, "") // It may have been cut.
+		plain, err := url.QueryUnescape(whole)
+		if err != nil {
+			return value
+		}
+		if clean := redactNested(plain, depth-1); clean != plain {
+			return url.QueryEscape(clean)
+		}
+		return value
+	})
+}
+
+func redactUsers(text string) string {
+	if !strings.Contains(text, "@") {
 		return text
 	}
 	text = regexp.MustCompile(`//([^/?#\s"@:]*):[^/?#\s"]*@`).ReplaceAllString(text, "//$1:"+secretText+"@")
-	text = regexp.MustCompile(`//[^/?#\s"@:]+@`).ReplaceAllString(text, "//"+secretText+"@")
-	parameter := regexp.MustCompile(`([?&])([^=&\s"]+)=([^&#\s"]*)`)
+	return regexp.MustCompile(`//[^/?#\s"@:]+@`).ReplaceAllString(text, "//"+secretText+"@")
+}
+
+// redactParameters knows that JSON writes & as \u0026 and a quote with a backslash.
+func redactParameters(text string) string {
+	if !strings.ContainsAny(text, "?&") {
+		return text
+	}
+	parameter := regexp.MustCompile(`([?&]|\\u0026)([^=&\s"\\]+)=(?:[^&#\s"\\]|\\(?:[^u"]|u(?:[^0]|0(?:[^0]|0(?:[^2]|2[^6])))))*`)
 	return parameter.ReplaceAllStringFunc(text, func(match string) string {
 		m := parameter.FindStringSubmatch(match)
 		if !secretName(m[2]) {

@@ -19,7 +19,7 @@ scrape_configs:
     http_headers: {X-Key: {values: [hush04], secrets: [hush05]}}
     params: {token: [hush06], module: [shown]}
     tls_config: {key: hush07, cert: shown, ca: shown}
-    static_configs: [{targets: ["shown:1"], labels: {password: shown}}]
+    static_configs: [{targets: ["shown:1"], labels: {password: shown, __param_token: hush28}}]
     http_sd_configs:
       - url: http://user:hush08@sd.example/?api_key=hush09&x=shown
         basic_auth: {username: shown, password: hush10}
@@ -59,8 +59,8 @@ func TestStringShowsNoSecret(t *testing.T) {
 			t.Errorf("leaked: %s", leak)
 		}
 	}
-	if got := strings.Count(text, "<secret>"); got < 27 {
-		t.Errorf("%d secrets are shown as such, want at least 27 in:\n%s", got, text)
+	if got := strings.Count(text, "<secret>"); got < 28 {
+		t.Errorf("%d secrets are shown as such, want at least 28 in:\n%s", got, text)
 	}
 	for _, want := range []string{
 		"token: shown", "password: shown", "max_series: 7", "- shown:1", "central.example/write", "x=shown",
@@ -116,4 +116,14 @@ func TestRedactURLs(t *testing.T) {
 	f("//u:p@a and https://v:q@b", "//u:<secret>@a and https://v:<secret>@b")
 	f("https://a?token=1&b=2&API_KEY=3#x", "https://a?token=<secret>&b=2&API_KEY=<secret>#x")
 	f("write to a@b.example", "write to a@b.example")
+	f("http://a/write?db=x&u=me&p=1&page=2", "http://a/write?db=x&u=me&p=<secret>&page=2")
+	// As JSON has it, and what is to stay JSON.
+	f(`{"url":"http://a?b=1\u0026token=2\u0026c=3","words":"\"http://a?token=\u00e9\\4\""}`,
+		`{"url":"http://a?b=1\u0026token=<secret>\u0026c=3","words":"\"http://a?token=<secret>\""}`)
+	// A URL that is a parameter, as those of probes are.
+	f(`Get "http://p:9115/probe?module=x&target=http%3A%2F%2Fu%3Ap%40a%3Ftoken%3D1%26b%3D2": EOF`,
+		`Get "http://p:9115/probe?module=x&target=http%3A%2F%2Fu%3A%3Csecret%3E%40a%3Ftoken%3D%3Csecret%3E%26b%3D2": EOF`)
+	f("target=http%3A%2F%2Fu%3Ap%40a%", "target=http%3A%2F%2Fu%3A%3Csecret%3E%40a")
+	f("http://p/?target=http%3A%2F%2Fa%2Fx+y&z=100%", "http://p/?target=http%3A%2F%2Fa%2Fx+y&z=100%")
+	f("u%253Ap 100% %zz %2", "u%253Ap 100% %zz %2")
 }
