@@ -139,7 +139,7 @@ func (m *metric) destination(at int) status.MetricDestination {
 		}
 	}
 	told := status.MetricDestination{
-		Name: door.Name, URL: door.URL, Since: door.Since, Rules: []status.MetricRule{},
+		Name: door.Name, URL: show("", door.URL), Since: door.Since, Rules: []status.MetricRule{},
 		Samples: all.samples, Kept: all.kept, Series: all.told(),
 	}
 	for i, rule := range door.Rules {

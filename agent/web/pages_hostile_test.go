@@ -112,13 +112,15 @@ func TestSecretsStayHidden(t *testing.T) {
 	w.explain = hostileExplain{"http://user:hunter2@a.example/?token=hunter2"}
 	secret := "Get \"https://user:hunter2@a.example/metrics?token=hunter2\": refused"
 	w.active["pods"] = append(w.active["pods"], newTarget("pods", "10.0.0.1:80", errors.New(secret), "__param_password", "hunter2", "link", "http://user:hunter2@a.example"))
+	w.active["probes"] = []*scrape.Target{newTarget("probes", "10.0.0.2:9115", errors.New(`Get "http://10.0.0.2:9115/probe?target=http%3A%2F%2Fuser%3Ahunter2%40a.example%3Fx%3D1%26token%3Dhunter2": refused`),
+		"__param_target", "http://user:hunter2@a.example?x=1&token=hunter2", "site", "http://a.example?x=1&token=hunter2")}
 	w.dropped["pods"] = append(w.dropped["pods"], newDropped("pods", "http://user:hunter2@a.example"))
 	w.about.Notice, w.destinations[0].LastError, w.destinations[1].LastError = secret, secret, secret
 	w.destinations[0].Refused = []status.Refusal{{Words: secret, Series: secret}}
-	w.destinations[0].URL = "https://user:hunter2@a.example/"
+	w.destinations[0].URL = "https://user:hunter2@a.example/?db=x&p=hunter2"
 	w.log = append(w.log, status.LogLine{Level: "error", Text: secret})
 	h := newTestServer(t, w.options(t)).Handler()
-	for _, path := range everyPage() {
+	for _, path := range append(everyPage(), "/api/v1/targets", "/api/v1/status/destinations", "/targets?job=probes") {
 		body := visit(t, h, path)
 		if i := strings.Index(body, "hunter2"); i >= 0 {
 			t.Errorf("%s: …%s…", path, body[max(i-60, 0):i+20])

@@ -3,9 +3,11 @@
 package web
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -66,4 +68,46 @@ func TestSearchEndsInTime(t *testing.T) {
 	if hits, searched := search(list, "POD-10.0.0.1", time.Now().Add(time.Hour), b); searched != 1000 || len(hits) != 1000 {
 		t.Errorf("%d hits in %d searched", len(hits), searched)
 	}
+}
+
+// pieces takes an answer, and may fail.
+type pieces struct {
+	http.ResponseWriter
+
+	largest, writes int
+	fails           bool
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	p.writes++
+	if p.largest = max(p.largest, len(b)); p.fails {
+		return 0, errors.New("the client went away")
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// Thousands of dropped targets, as text, would be more than a small agent has room for.
+func TestTheListOfTargetsIsNeverHeldWhole(t *testing.T) {
+	w := newWorld()
+	for i := range 5000 {
+		w.dropped["pods"] = append(w.dropped["pods"], newDropped("pods", fmt.Sprintf("10.%d.%d.2:80", i/250, i%250)))
+	}
+	h := newTestServer(t, w.options(t)).Handler()
+	answer := httptest.NewRecorder()
+	whole := &pieces{ResponseWriter: answer}
+	h.ServeHTTP(whole, httptest.NewRequest(http.MethodGet, "/api/v1/targets", http.NoBody))
+	var told struct {
+		Data struct{ DroppedTargets []struct{ ScrapePool string } }
+	}
+	if err := json.Unmarshal(answer.Body.Bytes(), &told); err != nil || len(told.Data.DroppedTargets) != 5002 || whole.largest > 64<<10 {
+		t.Errorf("%d targets, at most %d bytes at once: %v", len(told.Data.DroppedTargets), whole.largest, err)
+	}
+
+	gone := &pieces{ResponseWriter: httptest.NewRecorder(), fails: true}
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler || gone.writes != 1 { //nolint:errorlint // It is this one.
+			t.Errorf("for a client that is gone: %v after %d writes", p, gone.writes)
+		}
+	}()
+	h.ServeHTTP(gone, httptest.NewRequest(http.MethodGet, "/api/v1/targets", http.NoBody))
 }

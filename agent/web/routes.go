@@ -30,7 +30,7 @@ func (s *Server) routes() ([]route, error) {
 		{"/-/healthy", get, http.HandlerFunc(s.healthy)},
 		{"/-/ready", get, http.HandlerFunc(s.ready)},
 		{"/-/reload", []string{http.MethodPost, http.MethodPut}, http.HandlerFunc(s.reload)},
-		{"/api/v1/targets", get, s.api(s.targets)},
+		{"/api/v1/targets", get, http.HandlerFunc(s.targets)},
 		{"/api/v1/scrape_pools", get, s.api(s.scrapePools)},
 		{"/api/v1/status/scopes", get, s.api(s.statusScopes)},
 		{"/api/v1/status/destinations", get, s.api(s.statusDestinations)},

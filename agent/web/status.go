@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/version"
@@ -57,7 +58,16 @@ func (s *Server) statusScopes(*http.Request) (any, error) {
 
 // statusDestinations is our own too: what became of what was to be sent.
 func (s *Server) statusDestinations(*http.Request) (any, error) {
-	return s.opts.Destinations(), nil
+	list := slices.Clone(s.opts.Destinations())
+	for i := range list {
+		d := &list[i]
+		d.URL, d.LastError, d.Refused = config.HideSecrets(d.URL), config.HideSecrets(d.LastError), slices.Clone(d.Refused)
+		for k := range d.Refused {
+			r := &d.Refused[k]
+			r.Words, r.Series = config.HideSecrets(r.Words), config.HideSecrets(r.Series)
+		}
+	}
+	return list, nil
 }
 
 // statusLog is for people who cannot see the log. Its secrets are hidden before it comes here.

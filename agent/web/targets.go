@@ -3,6 +3,9 @@
 package web
 
 import (
+	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -38,35 +41,68 @@ type (
 		DiscoveredLabels labels.Labels `json:"discoveredLabels"`
 		ScrapePool       string        `json:"scrapePool"`
 	}
-	targetDiscovery struct {
-		ActiveTargets       []activeTarget  `json:"activeTargets"`
-		DroppedTargets      []droppedTarget `json:"droppedTargets"`
-		DroppedTargetCounts map[string]int  `json:"droppedTargetCounts"`
-	}
 	scrapePoolsDiscovery struct {
 		ScrapePools []string `json:"scrapePools"`
 	}
 )
 
-func (s *Server) targets(r *http.Request) (any, error) {
+// targets answers target by target: as one text all of them might take more memory than there is.
+func (s *Server) targets(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	pool, state := query.Get("scrapePool"), strings.ToLower(query.Get("state"))
 	all := state == "" || state == "any"
-	found := targetDiscovery{ActiveTargets: []activeTarget{}, DroppedTargets: []droppedTarget{}}
 	builder := labels.NewBuilder(labels.EmptyLabels())
+	w.Header().Set("Content-Type", "application/json")
+	out := &stream{to: bufio.NewWriterSize(w, 32<<10)}
+	out.text(`{"status":"success","data":{"activeTargets":[`)
 	if all || state == "active" {
 		eachTarget(s.opts.Targets.TargetsActive(), pool, func(pool string, t *scrape.Target) {
-			found.ActiveTargets = append(found.ActiveTargets, s.activeTarget(pool, t, builder))
+			out.item(func() any { return s.activeTarget(pool, t, builder) })
 		})
 	}
+	out.text(`],"droppedTargets":[`)
+	var counts map[string]int
 	if all || state == "dropped" {
-		found.DroppedTargetCounts = s.opts.Targets.TargetsDroppedCounts()
+		counts = s.opts.Targets.TargetsDroppedCounts()
 		eachTarget(s.opts.Targets.TargetsDropped(), pool, func(pool string, t *scrape.Target) {
-			found.DroppedTargets = append(found.DroppedTargets,
-				droppedTarget{DiscoveredLabels: withoutSecrets(t.DiscoveredLabels(builder)), ScrapePool: pool})
+			out.item(func() any {
+				return droppedTarget{DiscoveredLabels: withoutSecrets(t.DiscoveredLabels(builder)), ScrapePool: pool}
+			})
 		})
 	}
-	return found, nil
+	out.text(`],"droppedTargetCounts":`)
+	out.item(func() any { return counts })
+	out.text("}}")
+	if out.err != nil || out.to.Flush() != nil {
+		panic(http.ErrAbortHandler) // So that the client does not take it for the whole.
+	}
+}
+
+// stream writes JSON piece by piece, until there is an error.
+type stream struct {
+	to    *bufio.Writer
+	later bool // in the list, than its first item
+	err   error
+}
+
+func (s *stream) text(text string) {
+	s.later = false
+	if s.err == nil {
+		_, s.err = s.to.WriteString(text)
+	}
+}
+
+func (s *stream) item(make func() any) {
+	if s.err != nil {
+		return
+	}
+	text, err := json.Marshal(make())
+	if s.later {
+		err = errors.Join(err, s.to.WriteByte(','))
+	}
+	if s.later, s.err = true, err; err == nil {
+		_, s.err = s.to.Write(text)
+	}
 }
 
 // eachTarget calls f for the targets of the pool named only, or of all pools when that is empty, pools sorted by name.
@@ -92,7 +128,7 @@ func (s *Server) activeTarget(pool string, t *scrape.Target, builder *labels.Bui
 	}
 	return activeTarget{
 		DiscoveredLabels:   withoutSecrets(t.DiscoveredLabels(builder)),
-		Labels:             t.Labels(builder),
+		Labels:             withoutSecrets(t.Labels(builder)),
 		ScrapePool:         pool,
 		ScrapeURL:          config.HideSecrets(t.URL().String()),
 		GlobalURL:          config.HideSecrets(global.String()),
@@ -108,8 +144,18 @@ func (s *Server) activeTarget(pool string, t *scrape.Target, builder *labels.Bui
 // withoutSecrets hides what discovery and scrape parameters bring: the URL of an
 // http_sd_config stands in __meta_url.
 func withoutSecrets(ls labels.Labels) labels.Labels {
-	b := labels.NewBuilder(ls)
-	ls.Range(func(l labels.Label) { b.Set(l.Name, config.HideSecretLabel(l.Name, l.Value)) })
+	var b *labels.Builder // Most have no secret.
+	ls.Range(func(l labels.Label) {
+		if clean := config.HideSecretLabel(l.Name, l.Value); clean != l.Value {
+			if b == nil {
+				b = labels.NewBuilder(ls)
+			}
+			b.Set(l.Name, clean)
+		}
+	})
+	if b == nil {
+		return ls
+	}
 	return b.Labels()
 }
 
