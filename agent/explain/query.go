@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/scrape"
+
+	"torchbearer/config"
 )
 
 // query is what a question about a target names: a job, or a target or pod by
@@ -44,13 +46,10 @@ func (q *query) discovered(get func(string) string) bool {
 	if q.address(get(model.SchemeLabel), get(model.AddressLabel), get(model.MetricsPathLabel)) {
 		return true
 	}
-	if q.url != nil {
-		return false
-	}
-	if get(model.InstanceLabel) == q.text {
+	if q.is(get(model.AddressLabel)) || q.is(get(model.InstanceLabel)) { // Of probes these are URLs.
 		return true
 	}
-	return q.name != "" && slices.ContainsFunc(objects[:], func(label string) bool {
+	return q.url == nil && q.name != "" && slices.ContainsFunc(objects[:], func(label string) bool {
 		return get(label) == q.name && (q.namespace == "" || get("__meta_kubernetes_namespace") == q.namespace)
 	})
 }
@@ -61,11 +60,15 @@ func (q *query) scraped(t *scrape.Target) bool {
 	if q.address(get(model.SchemeLabel), get(model.AddressLabel), get(model.MetricsPathLabel)) {
 		return true
 	}
-	if q.url != nil {
-		return t.URL().String() == q.text
+	if q.is(get(model.InstanceLabel)) || q.url != nil && q.is(t.URL().String()) {
+		return true
 	}
-	return get(model.InstanceLabel) == q.text ||
-		q.name != "" && get("pod") == q.name && (q.namespace == "" || get("namespace") == q.namespace)
+	return q.url == nil && q.name != "" && get("pod") == q.name && (q.namespace == "" || get("namespace") == q.namespace)
+}
+
+// is says whether text is what was asked for, also where that is copied from what is shown of it.
+func (q *query) is(text string) bool {
+	return text == q.text || strings.Contains(q.text, "<secret>") && config.HideSecrets(text) == q.text
 }
 
 // address says whether a target at that address is meant. A URL without a path

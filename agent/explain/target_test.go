@@ -256,3 +256,20 @@ func FuzzTarget(f *testing.F) {
 		}
 	})
 }
+
+// TestProbeIsKnownByTheURLThatItProbes: of a prober's target that is the address.
+func TestProbeIsKnownByTheURLThatItProbes(t *testing.T) {
+	known := knows(t, podsConfig, map[string][]*targetgroup.Group{"probe": {{Targets: []model.LabelSet{
+		{"__address__": "https://example.org/health?deep=1"}, {"__address__": "https://example.org/other"}, {"__address__": "a:1"},
+		{"__address__": "https://u:hunter2@example.org"},
+	}}}})
+	for query, address := range map[string]string{
+		"https://example.org/health?deep=1": "https://example.org/health?deep=1", "https://example.org/other": "https://example.org/other", "a:1": "a:1",
+		"https://u:<secret>@example.org": "https://u:<secret>@example.org", // As the page shows it.
+	} {
+		told := Target(t.Context(), query, known)
+		if len(told.Matches) != 1 || told.Matches[0].Before["__address__"] != address {
+			t.Errorf("%s: %s, %+v", query, told.Verdict, told.Matches)
+		}
+	}
+}
