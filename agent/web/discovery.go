@@ -131,7 +131,7 @@ func (s *Server) discoveredView(d discovered, b *labels.Builder) discoveredView 
 	address := before.Get("__address__")
 	v := discoveredView{
 		ID: anchor(d.job, before.String()), Job: brief(d.job), Address: brief(address), Dropped: d.dropped,
-		Explain: clip(address, shortText),
+		Explain: clip(address, longestQuery),
 	}
 	v.Before, v.MoreBefore = labelViews(before)
 	if !d.dropped {

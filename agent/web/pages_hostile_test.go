@@ -127,3 +127,19 @@ func TestSecretsStayHidden(t *testing.T) {
 		}
 	}
 }
+
+// What is hidden cannot be found by asking for it either.
+func TestSecretsAreNotSearched(t *testing.T) {
+	w := newWorld()
+	w.active["pods"] = []*scrape.Target{newTarget("pods", "10.0.0.1:80", nil, "link", "http://user:hunter2@a.example")}
+	w.dropped["pods"] = []*scrape.Target{newDropped("pods", "http://user:hunter2@b.example")}
+	h := newTestServer(t, w.options(t)).Handler()
+	for path, shown := range map[string]string{
+		"/targets?q=user": "10.0.0.1:80", "/targets?q=r:hunt": "No target fits", "/targets?q=link=http://user:h": "No target fits",
+		"/service-discovery?q=b.example": "b.example", "/service-discovery?q=r:hunt": "Nothing that was found fits",
+	} {
+		if body := visit(t, h, path); !strings.Contains(body, shown) {
+			t.Errorf("%s does not show %q", path, shown)
+		}
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/scrape"
+
 	"torchbearer/agent/status"
 )
 
@@ -173,5 +175,18 @@ func TestAssetsAreKeptByBrowsers(t *testing.T) {
 	}
 	if got := ask(h, http.MethodGet, "/").Header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("a page: Cache-Control %q", got)
+	}
+}
+
+// Addresses of probes are long.
+func TestLinksToExplainHaveTheWholeAddress(t *testing.T) {
+	w := newWorld()
+	address := "https://example.org/" + strings.Repeat("a", 200)
+	w.active["pods"], w.dropped["pods"] = []*scrape.Target{newTarget("pods", address, nil)}, []*scrape.Target{newDropped("pods", address)}
+	h := newTestServer(t, w.options(t)).Handler()
+	for _, path := range []string{"/targets?job=pods", "/service-discovery?state=dropped", "/service-discovery?state=scraped&job=pods"} {
+		if body := visit(t, h, path); !strings.Contains(body, `href="explain?q=`+strings.ToLower(url.QueryEscape(address))+`"`) {
+			t.Errorf("%s: %.300s", path, body[max(strings.Index(body, "explain?q"), 0):])
+		}
 	}
 }

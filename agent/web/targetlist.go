@@ -104,11 +104,14 @@ func hasText(job string, t *scrape.Target, text string) bool {
 	}
 	text = strings.ToLower(text)
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
-	if has(job) || has(t.GetValue("__address__")) || has(t.GetValue("__metrics_path__")) {
+	if has(job) || has(config.HideSecrets(t.GetValue("__address__"))) || has(t.GetValue("__metrics_path__")) {
 		return true
 	}
 	is := false
-	t.LabelsRange(func(l labels.Label) { is = is || has(l.Value) || has(l.Name+"="+l.Value) })
+	t.LabelsRange(func(l labels.Label) {
+		value := config.HideSecretLabel(l.Name, l.Value) // Nor can it be guessed letter by letter.
+		is = is || has(value) || has(l.Name+"="+value)
+	})
 	if err := t.LastError(); err != nil && !is {
 		is = has(config.HideSecrets(err.Error()))
 	}
@@ -120,7 +123,7 @@ func (s *Server) target(l *look, f found, b *labels.Builder) targetView {
 	v := targetView{
 		Job: brief(f.job), URL: clip(t.URL().String(), 4*shortText),
 		Last: l.at(t.LastScrape()), Took: span(t.LastScrapeDuration().Round(time.Millisecond)), Interval: brief(t.GetValue("__scrape_interval__")),
-		Explain: clip(t.GetValue("__address__"), shortText),
+		Explain: clip(t.GetValue("__address__"), longestQuery),
 	}
 	v.Labels, v.MoreLabels = labelViews(t.Labels(b))
 	if err := t.LastError(); err != nil {
