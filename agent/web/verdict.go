@@ -65,9 +65,7 @@ func judge(l *look, lost map[string]int64) verdict {
 	for i := range l.Destinations {
 		judgeDestination(&v, l, &l.Destinations[i], lost[l.Destinations[i].Name])
 	}
-	if closed := l.Series.Closed; closed != "" {
-		v.add(levelBad, "series", "Series", "New series are refused: %s.", words(closed))
-	}
+	judgeSeries(&v, &l.Series)
 	errors := 0
 	for _, line := range l.Log {
 		if line.Level == "error" && l.Now.Sub(line.Time) < recentError {
@@ -136,6 +134,33 @@ func judgeDestination(v *verdict, l *look, d *status.Destination, lost int64) {
 			way = "behind"
 		}
 		add(levelWarn, "has a clock that is %s %s this machine's.", seconds(math.Abs(*offset)), way)
+	}
+}
+
+// judgeSeries says which new series are refused, and which job adds most.
+func judgeSeries(v *verdict, s *status.Series) {
+	var most status.JobSeries
+	var full []string
+	for _, j := range s.Jobs {
+		if j.Added > most.Added {
+			most = j
+		}
+		if j.Limit > 0 && j.Active >= j.Limit && j.Refused > 0 {
+			full = append(full, fmt.Sprintf("%s (%s)", brief(j.Job), count(j.Limit)))
+		}
+	}
+	if s.Closed != "" {
+		text := fmt.Sprintf("New series are refused: %s.", words(s.Closed))
+		if most.Added > 0 {
+			text += fmt.Sprintf(" Job %s has added most within the last hour: %s.", brief(most.Job), count(most.Added))
+		}
+		v.add(levelBad, "series", "Series", "%s", text)
+	}
+	if more := len(full) - 5; more > 0 {
+		full = append(full[:5], "and "+plural(int64(more), "other job"))
+	}
+	if len(full) > 0 {
+		v.add(levelBad, "series", "Series", "New series are refused of jobs that have as many as their limit: %s.", strings.Join(full, ", "))
 	}
 }
 

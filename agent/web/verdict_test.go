@@ -61,7 +61,12 @@ func TestVerdict(t *testing.T) {
 	f("little disk", destination(func(d *status.Destination) { d.BudgetHours = new(11.5) }), attention, levelWarn, "in an outage of 11 h 30 min", "destinations#x")
 	f("enough disk", destination(func(d *status.Destination) { d.BudgetHours = new(12.0) }), well, levelGood)
 	f("clock", destination(func(d *status.Destination) { d.ClockOffsetSeconds = new(-90.0) }), attention, levelWarn, "1 min 30 s behind this machine's", "destinations#x")
-	f("series closed", func(w *world) { w.series.Closed = "the limit of 200,000 is reached" }, attention, levelBad, "New series are refused", "series")
+	f("series closed", func(w *world) { w.series.Closed = "the limit of 200,000 is reached" }, attention, levelBad,
+		"New series are refused: the limit of 200,000 is reached. Job pods has added most within the last hour: 312.", "series")
+	f("job full", func(w *world) { w.series.Jobs[0].Active, w.series.Jobs[0].Refused = 100_000, 7 }, attention, levelBad,
+		"New series are refused of jobs that have as many as their limit: pods (100,000).", "series")
+	f("job full, and nothing refused", func(w *world) { w.series.Jobs[0].Active = 100_000 }, well, levelGood)
+	f("job refused once", func(w *world) { w.series.Jobs[0].Refused = 7 }, well, levelGood)
 	f("error in the log", func(w *world) {
 		w.log = []status.LogLine{{Time: time.Now().Add(-9 * time.Minute), Level: "error"}, {Time: time.Now().Add(-11 * time.Minute), Level: "error"}}
 	}, attention, levelWarn, "1 error in the log", "log?level=error")
