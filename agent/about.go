@@ -76,7 +76,7 @@ type onDisk struct {
 }
 
 // ConfigOnDisk is the config as its files have it now, secrets hidden, and
-// whether that is what runs. Files that would be refused are not shown, for what
+// whether the files are those of what runs, also in what is not shown. Files that would be refused are not shown, for what
 // is secret in them is not known then: the reasons are, as comments.
 func (a *Agent) ConfigOnDisk() (text string, same bool) {
 	a.disk.mu.Lock()
@@ -85,7 +85,8 @@ func (a *Agent) ConfigOnDisk() (text string, same bool) {
 		a.readDisk()
 		a.disk.read = time.Now()
 	}
-	return a.disk.text, a.disk.text == a.Config()
+	running, _, _ := a.configState()
+	return a.disk.text, a.disk.hash == running && a.disk.text == a.Config()
 }
 
 // readDisk reads the files, and parses them if they are others than before or

@@ -71,6 +71,14 @@ func TestConfigOnDisk(t *testing.T) {
 		return !same && strings.Contains(text, "job_name: renamed") && strings.Contains(text, "<secret>")
 	})
 
+	write(t, a.file, strings.Replace(one, "url:", "headers: {X-Token: hunter2}\n    url:", 1))
+	if err := a.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	shows("the files are those that run since a reload", func(_ string, same bool) bool { return same })
+	write(t, a.file, strings.Replace(one, "url:", "headers: {X-Token: hunter22}\n    url:", 1))
+	shows("a secret is another", func(text string, same bool) bool { return !same && text == a.Config() })
+
 	write(t, a.file, other+"nonsense: hunter2\n")
 	shows("the files are refused", func(text string, same bool) bool {
 		return !same && strings.HasPrefix(text, "# The config on disk is refused:\n# ") && strings.Contains(text, "nonsense") && !strings.Contains(text, "renamed")
@@ -81,6 +89,6 @@ func TestConfigOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows("there is no file", func(text string, same bool) bool { return !same && strings.Contains(text, "does not exist") })
-	write(t, a.file, one)
+	write(t, a.file, strings.Replace(one, "url:", "headers: {X-Token: hunter2}\n    url:", 1))
 	shows("the files are those that run again", func(_ string, same bool) bool { return same })
 }

@@ -20,6 +20,7 @@ type configData struct {
 	More      int64  // bytes of it that are not shown
 	Refused   string // why the config on disk would not be taken
 	Differs   bool
+	Unseen    bool // only in what is not shown
 	Diff      []diffLine
 	MoreLines int
 	NoDisk    bool
@@ -41,6 +42,10 @@ func (s *Server) configPage(_ *look, _ *http.Request) (any, error) {
 		return data, nil
 	}
 	data.Differs = true
+	if disk == running {
+		data.Unseen = true
+		return data, nil
+	}
 	data.Diff = around(diff(lines(running), lines(disk)), diffAround)
 	data.MoreLines = max(len(data.Diff)-2*diffLines, 0)
 	data.Diff = data.Diff[:len(data.Diff)-data.MoreLines]

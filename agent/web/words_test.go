@@ -121,6 +121,11 @@ func TestConfigPage(t *testing.T) {
 			t.Errorf("no %q", want)
 		}
 	}
+	opts := w.options(t)
+	opts.ConfigOnDisk = func() (string, bool) { return w.config, false }
+	if body := visit(t, newTestServer(t, opts).Handler(), "/config"); !strings.Contains(body, "They differ in what is not shown") || strings.Contains(body, "is the one that runs") {
+		t.Error("a secret that is another on disk is not told of")
+	}
 	w.disk = "# The config on disk is refused:\n# a.yaml:3: no such field\n"
 	if body := visit(t, h, "/config"); !strings.Contains(body, "a.yaml:3: no such field") || strings.Contains(body, `class="plus"`) {
 		t.Error("the reasons are not shown, or shown as a difference")
