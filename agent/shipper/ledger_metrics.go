@@ -20,6 +20,7 @@ type ledgerCollector struct {
 
 	scraped, sent, pending, lost, leftOut, rules *prometheus.Desc
 	bytes, seconds, budget, clock, lastSuccess   *prometheus.Desc
+	inFlight, oldest, lastError                  *prometheus.Desc
 	samplesPending, highest                      *prometheus.Desc
 
 	mu           sync.Mutex // guards destinations
@@ -47,6 +48,9 @@ func newLedgerCollector(n *newest) *ledgerCollector {
 		budget:      of("budget_hours", "How long the disk budget lasts at the present rate when nothing is sent; absent until that is known."),
 		clock:       of("clock_offset_seconds", "By how much the receiver's clock is ahead of this one; absent until the receiver has told."),
 		lastSuccess: of("last_success_timestamp_seconds", "When the receiver stored a request last, in seconds since the epoch; absent before the first."),
+		inFlight:    of("requests_in_flight", "Requests that are on their way."),
+		oldest:      of("oldest_pending_timestamp_seconds", "Timestamp of the oldest sample without an answer, in seconds since the epoch; absent if there is none."),
+		lastError:   of("last_error_timestamp_seconds", "When something went wrong last, in seconds since the epoch; absent before the first time. The status page has the receiver's words."),
 		samplesPending: desc("prometheus_remote_storage_samples_pending",
 			"Samples and histograms that have no answer yet."),
 		highest: desc("prometheus_remote_storage_queue_highest_timestamp_seconds",
@@ -70,7 +74,7 @@ func (c *ledgerCollector) remove(d *destinationMetrics) {
 func (c *ledgerCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.scraped, c.sent, c.pending, c.lost, c.leftOut, c.rules,
-		c.bytes, c.seconds, c.budget, c.clock, c.lastSuccess, c.samplesPending, c.highest,
+		c.bytes, c.seconds, c.budget, c.clock, c.lastSuccess, c.inFlight, c.oldest, c.lastError, c.samplesPending, c.highest,
 	} {
 		to <- d
 	}
@@ -126,8 +130,17 @@ func (c *ledgerCollector) collect(to chan<- prometheus.Metric, st *status.Destin
 	gauge(c.seconds, &st.BacklogSeconds)
 	gauge(c.budget, st.BudgetHours)
 	gauge(c.clock, st.ClockOffsetSeconds)
-	if st.LastSuccess != nil {
-		at := float64(st.LastSuccess.UnixMilli()) / float64(time.Second/time.Millisecond)
-		gauge(c.lastSuccess, &at)
+	inFlight := float64(st.InFlight)
+	gauge(c.inFlight, &inFlight)
+	gauge(c.lastSuccess, epoch(st.LastSuccess))
+	gauge(c.oldest, epoch(st.OldestPending))
+	gauge(c.lastError, epoch(st.LastErrorAt))
+}
+
+// epoch is a time in seconds since the epoch, nil of none.
+func epoch(at *time.Time) *float64 {
+	if at == nil {
+		return nil
 	}
+	return new(float64(at.UnixMilli()) / float64(time.Second/time.Millisecond))
 }
