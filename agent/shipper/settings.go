@@ -57,13 +57,13 @@ func newSettings(cfg *config.Config, rw *promconfig.RemoteWriteConfig, typeAndUn
 	rw = withoutUserinfo(rw)
 	client, err := newClient(rw)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for remote_write %s: %w", rw.URL.Redacted(), err)
+		return nil, fmt.Errorf("make a client for remote_write %s: %w", config.HideSecrets(rw.URL.Redacted()), err)
 	}
 	q := rw.QueueConfig
 	s := &settings{
 		identity:       id,
 		name:           rw.Name,
-		url:            rw.URL.Redacted(),
+		url:            config.HideSecrets(rw.URL.Redacted()), // It stands in metrics.
 		client:         client,
 		v2:             rw.ProtobufMessage == remote.WriteV2MessageType,
 		relabel:        rw.WriteRelabelConfigs,

@@ -106,7 +106,7 @@ func (s *Shipper) settings(cfg *config.Config) ([]*settings, error) {
 			return nil, err
 		}
 		if slices.ContainsFunc(all, func(o *settings) bool { return o.identity == set.identity }) {
-			return nil, fmt.Errorf("remote_write %s stands there twice; remove one, or give each a name", rw.URL.Redacted())
+			return nil, fmt.Errorf("remote_write %s stands there twice; remove one, or give each a name", config.HideSecrets(rw.URL.Redacted()))
 		}
 		all = append(all, set)
 	}
