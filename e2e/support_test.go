@@ -34,7 +34,7 @@ func planted() []string {
 const secretConfig = `
 global: {scrape_interval: 1s, scrape_timeout: 1s, external_labels: {clustername: aks-1, environment: prod}}
 remote_write:
-- {name: url, url: "http://me:hunter00@127.0.0.1:1/write?token=hunter01", headers: {X-Token: hunter02}}
+- {name: url, url: "http://me:hunter00@127.0.0.1:1/write?db=x&token=hunter01", headers: {X-Token: hunter02}}
 - {name: basic, url: "http://127.0.0.1:1/write", basic_auth: {username: me, password: hunter03}}
 - {name: bearer, url: "http://127.0.0.1:1/write", authorization: {credentials: hunter04}, proxy_url: "http://me:hunter05@127.0.0.1:1"}
 scrape_configs:
