@@ -133,10 +133,13 @@ func (h *heartbeat) note(v *vital) {
 	}
 	ls := b.Labels()
 	key := ls.String()
-	s := h.alive[key]
+	s, value := h.alive[key], v.value
 	if s == nil {
 		s = &beatSeries{labels: ls, kind: v.kind, help: v.help}
 		h.alive[key] = s
+		if v.kind == model.MetricTypeCounter {
+			value = 0 // Whoever asks for an increase would not see what a series begins with.
+		}
 	}
-	s.value, s.beat = v.value, h.beats
+	s.value, s.beat = value, h.beats
 }
