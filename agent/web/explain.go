@@ -23,6 +23,7 @@ type Explainer interface {
 const (
 	maxQuestion     = 2048 // Bytes of a name that is asked for.
 	explainPatience = 45 * time.Second
+	explainMost     = 8 // Questions about metrics at once: the agent takes them one by one, and the others wait.
 )
 
 func (s *Server) explainRoutes(get []string) []route {
@@ -62,6 +63,17 @@ func (s *Server) explainMetric(r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), explainPatience)
 	defer cancel()
+	return s.askMetric(ctx, name, job)
+}
+
+// askMetric lets no more wait than may, so that there is room for other requests.
+func (s *Server) askMetric(ctx context.Context, name, job string) (status.MetricExplanation, error) {
+	select {
+	case s.explaining <- struct{}{}:
+		defer func() { <-s.explaining }()
+	default:
+		return status.MetricExplanation{}, crowded(fmt.Sprintf("%d others have asked about metrics; try again in a moment", explainMost))
+	}
 	return s.opts.Explain.ExplainMetric(ctx, name, job)
 }
 

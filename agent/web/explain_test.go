@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"torchbearer/agent/status"
@@ -71,4 +72,43 @@ func TestExplainAPI(t *testing.T) {
 	if resp := ask(newTestServer(t, newOptions(t)).Handler(), http.MethodGet, "/api/v1/explain/target?q=a"); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("without anybody who explains: %d", resp.StatusCode)
 	}
+}
+
+// lingers explains when it is released.
+type lingers struct {
+	echoes
+
+	asked, release chan struct{}
+}
+
+func (l lingers) ExplainMetric(ctx context.Context, name, job string) (status.MetricExplanation, error) {
+	l.asked <- struct{}{}
+	<-l.release
+	return l.echoes.ExplainMetric(ctx, name, job)
+}
+
+// Questions that wait take no room from other requests.
+func TestFewQuestionsAboutMetricsWait(t *testing.T) {
+	opts := newOptions(t)
+	l := lingers{asked: make(chan struct{}), release: make(chan struct{})}
+	opts.Explain = l
+	h := newTestServer(t, opts).Handler()
+	var waiting sync.WaitGroup
+	for range explainMost {
+		waiting.Go(func() {
+			if resp := ask(h, http.MethodGet, "/api/v1/explain/metric?name=up"); resp.StatusCode != http.StatusOK {
+				t.Errorf("one that waits: %d", resp.StatusCode)
+			}
+		})
+		<-l.asked
+	}
+	if resp := ask(h, http.MethodGet, "/api/v1/explain/metric?name=up"); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text(t, resp), "8 others have asked") {
+		t.Errorf("one more: %d", resp.StatusCode)
+	}
+	if body := visit(t, h, "/explain?name=up"); !strings.Contains(body, "8 others have asked") {
+		t.Error("the page does not say so")
+	}
+	visit(t, h, "/api/v1/explain/target?q=up")
+	close(l.release)
+	waiting.Wait()
 }

@@ -44,7 +44,7 @@ func (s *Server) explainPage(l *look, r *http.Request) (any, error) {
 		}
 	case data.Name != "":
 		var e status.MetricExplanation
-		if e, err = s.opts.Explain.ExplainMetric(ctx, data.Name, data.Job); err == nil {
+		if e, err = s.askMetric(ctx, data.Name, data.Job); err == nil {
 			data.Metric = fewerOfMetric(&e)
 		}
 	}

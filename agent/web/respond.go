@@ -38,7 +38,16 @@ type badRequest string
 // Error implements error.
 func (e badRequest) Error() string { return string(e) }
 
+// crowded is that the same is asked for by too many at once.
+type crowded string
+
+// Error implements error.
+func (e crowded) Error() string { return string(e) }
+
 func statusOf(err error) int {
+	if _, ok := errors.AsType[crowded](err); ok {
+		return http.StatusServiceUnavailable
+	}
 	if _, ok := errors.AsType[badRequest](err); ok {
 		return http.StatusBadRequest
 	}

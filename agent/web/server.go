@@ -98,20 +98,21 @@ type Options struct {
 
 // Server answers HTTP requests. Build it with New.
 type Server struct {
-	opts      Options
-	logger    log.Logger
-	metrics   *metrics
-	limits    limits
-	handler   http.Handler
-	slots     chan struct{}     // One taken for each request under way, probes excepted.
-	names     map[string]string // Pattern of the mux to the value of the label handler.
-	parts     []supportPart     // Of a support bundle.
-	bundling  chan struct{}     // Full while one is made.
-	inflight  atomic.Int64      // Requests under way, probes included.
-	reloads   context.Context   // Reloads outlive their request: its client may hang up.
-	history   history
-	gathering sync.Map           // Names of parts that are being gathered.
-	stop      context.CancelFunc // Ends reloads that are under way when the server has waited long enough.
+	opts       Options
+	logger     log.Logger
+	metrics    *metrics
+	limits     limits
+	handler    http.Handler
+	slots      chan struct{}     // One taken for each request under way, probes excepted.
+	names      map[string]string // Pattern of the mux to the value of the label handler.
+	parts      []supportPart     // Of a support bundle.
+	bundling   chan struct{}     // Full while one is made.
+	explaining chan struct{}     // One taken for each question about a metric.
+	inflight   atomic.Int64      // Requests under way, probes included.
+	reloads    context.Context   // Reloads outlive their request: its client may hang up.
+	history    history
+	gathering  sync.Map           // Names of parts that are being gathered.
+	stop       context.CancelFunc // Ends reloads that are under way when the server has waited long enough.
 }
 
 // limits are the bounds that no flag sets; tests shorten them.
@@ -192,7 +193,10 @@ func newServer(opts Options, l limits) (*Server, error) {
 	}
 	opts.RoutePrefix = strings.TrimRight(opts.RoutePrefix, "/")
 	opts.Flags = hideFlags(opts.Flags)
-	s := &Server{opts: opts, logger: opts.Logger, limits: l, slots: make(chan struct{}, l.requests), bundling: make(chan struct{}, 1)}
+	s := &Server{
+		opts: opts, logger: opts.Logger, limits: l,
+		slots: make(chan struct{}, l.requests), bundling: make(chan struct{}, 1), explaining: make(chan struct{}, explainMost),
+	}
 	s.reloads, s.stop = context.WithCancel(context.Background())
 	if err := s.build(); err != nil {
 		return nil, err
