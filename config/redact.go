@@ -113,43 +113,57 @@ func HideSecretLabel(name, value string) string {
 
 // redactURLs replaces, in every URL of a text, the password (or the user when there is no password: it is a token
 // then) and the values of query parameters with a secret name; also in URLs that are written as a parameter of another.
-func redactURLs(text string) string { return redactNested(text, 3) }
+func redactURLs(text string) string { return (&redactor{}).text(text, 3) }
 
-func redactNested(text string, depth int) string {
+// redactor compiles what it needs, once. It is for one goroutine.
+type redactor struct{ user, token, parameter, value *regexp.Regexp }
+
+func compiled(re **regexp.Regexp, text string) *regexp.Regexp {
+	if *re == nil {
+		*re = regexp.MustCompile(text)
+	}
+	return *re
+}
+
+// text hides what is secret in a text, and so often in URLs that are parameters.
+func (r *redactor) text(text string, depth int) string {
 	if strings.Contains(text, "//") {
-		text = redactParameters(redactUsers(text))
+		text = r.parameters(r.users(text))
 	}
 	if depth == 0 || !strings.Contains(text, "%") {
 		return text
 	}
 	// What may be the value of a parameter: neither a text around it nor JSON is in it.
-	return regexp.MustCompile(`[^&#\s"\\=?<>]*%[^&#\s"\\=?<>]*`).ReplaceAllStringFunc(text, func(value string) string {
-		whole := regexp.MustCompile(`%.?$`).ReplaceAllString(value, "") // It may have been cut.
+	return compiled(&r.value, `[^&#\s"\\=?<>]*%[^&#\s"\\=?<>]*`).ReplaceAllStringFunc(text, func(value string) string {
+		whole := value
+		if cut := strings.LastIndexByte(whole, '%'); cut > len(whole)-3 { // The end of it is not here.
+			whole = whole[:cut]
+		}
 		plain, err := url.QueryUnescape(whole)
-		if err != nil {
+		if err != nil || plain == whole {
 			return value
 		}
-		if clean := redactNested(plain, depth-1); clean != plain {
+		if clean := r.text(plain, depth-1); clean != plain {
 			return url.QueryEscape(clean)
 		}
 		return value
 	})
 }
 
-func redactUsers(text string) string {
+func (r *redactor) users(text string) string {
 	if !strings.Contains(text, "@") {
 		return text
 	}
-	text = regexp.MustCompile(`//([^/?#\s"@:]*):[^/?#\s"]*@`).ReplaceAllString(text, "//$1:"+secretText+"@")
-	return regexp.MustCompile(`//[^/?#\s"@:]+@`).ReplaceAllString(text, "//"+secretText+"@")
+	text = compiled(&r.user, `//([^/?#\s"@:]*):[^/?#\s"]*@`).ReplaceAllString(text, "//$1:"+secretText+"@")
+	return compiled(&r.token, `//[^/?#\s"@:]+@`).ReplaceAllString(text, "//"+secretText+"@")
 }
 
-// redactParameters knows that JSON writes & as \u0026 and a quote with a backslash.
-func redactParameters(text string) string {
+// parameters knows that JSON writes & as \u0026 and a quote with a backslash.
+func (r *redactor) parameters(text string) string {
 	if !strings.ContainsAny(text, "?&") {
 		return text
 	}
-	parameter := regexp.MustCompile(`([?&]|\\u0026)([^=&\s"\\]+)=(?:[^&#\s"\\]|\\(?:[^u"]|u(?:[^0]|0(?:[^0]|0(?:[^2]|2[^6])))))*`)
+	parameter := compiled(&r.parameter, `([?&]|\\u0026)([^=&\s"\\]+)=(?:[^&#\s"\\]|\\(?:[^u"]|u(?:[^0]|0(?:[^0]|0(?:[^2]|2[^6])))))*`)
 	return parameter.ReplaceAllStringFunc(text, func(match string) string {
 		m := parameter.FindStringSubmatch(match)
 		if !secretName(m[2]) {

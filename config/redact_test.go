@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // secretsText holds every kind of secret that a config can hold; each has a name of its own that begins with "hush".
@@ -126,4 +127,20 @@ func TestRedactURLs(t *testing.T) {
 	f("target=http%3A%2F%2Fu%3Ap%40a%", "target=http%3A%2F%2Fu%3A%3Csecret%3E%40a")
 	f("http://p/?target=http%3A%2F%2Fa%2Fx+y&z=100%", "http://p/?target=http%3A%2F%2Fa%2Fx+y&z=100%")
 	f("u%253Ap 100% %zz %2", "u%253Ap 100% %zz %2")
+}
+
+// What targets say is redacted while somebody waits for a page.
+func TestRedactURLsIsQuick(t *testing.T) {
+	for _, part := range []string{"%a&", "%2F%2F%40&", "//a:", "%2F%2Fa%3Ab%40c ", "//?token=a&", "%25", "//%2525252F@"} {
+		text, best := strings.Repeat(part, 100_000/len(part)), time.Hour
+		for deadline := time.Now().Add(30 * time.Second); best > time.Second && time.Now().Before(deadline); {
+			begin := time.Now()
+			redactURLs(text)
+			best = min(best, time.Since(begin))
+		}
+		t.Logf("100 kB of %q take %s", part, best)
+		if best > time.Second {
+			t.Errorf("100 kB of %q take %s", part, best)
+		}
+	}
 }
