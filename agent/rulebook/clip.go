@@ -5,11 +5,15 @@ package rulebook
 import (
 	"strings"
 	"unicode"
+
+	"torchbearer/config"
 )
 
 // Clip makes a text that somebody else wrote fit to be shown: valid UTF-8, without
-// characters that steer a terminal, and of at most n bytes and a few more.
+// characters that steer a terminal, without secrets in URLs, half ones included,
+// and of at most n bytes and a few more.
 func Clip(text string, n int) string {
+	text = config.HideSecrets(text)
 	cut := len(text) > n
 	if cut {
 		text = text[:n]

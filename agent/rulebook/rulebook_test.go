@@ -146,6 +146,8 @@ func TestClip(t *testing.T) {
 		"a\nb\x00\xff":                "a\uFFFDb\uFFFD\uFFFD",
 		strings.Repeat("ü", 60):       strings.Repeat("ü", 50) + "…",
 		strings.Repeat("a", 99) + "ü": strings.Repeat("a", 99) + "\uFFFD…",
+		// A part of a secret is none the less one.
+		strings.Repeat("a", 82) + " http://u:hunter2@b": strings.Repeat("a", 82) + " http://u:<secret>…",
 	} {
 		if got := Clip(in, 100); got != want {
 			t.Errorf("Clip(%q) is %q, want %q", in, got, want)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 func TestRefusedLogIsBounded(t *testing.T) {
@@ -31,6 +32,21 @@ func TestRefusedLogIsBounded(t *testing.T) {
 			t.Errorf("the log is\n%s", out.String())
 		}
 	})
+}
+
+// A series is told without what is secret in it, and none of that is left by the cut.
+func TestRefusedSeriesShowNoSecret(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	l := newRefusedLog(log.NewLogfmtLogger(&out))
+	points := makePoints(1, 1)
+	for _, before := range []int{10, maxSeriesWords - 20} {
+		points[0].series.labels = labels.FromStrings("a", strings.Repeat("a", before)+"//u:hunter2@b")
+		l.add(refusedInvalid, refusal{points: points, count: 1, answer: answer{status: 400}})
+		if got := l.snapshot()[0].Series; strings.Contains(got+out.String(), "hunt") || len(got) > maxSeriesWords {
+			t.Errorf("told is %s", got)
+		}
+	}
 }
 
 func TestReasons(t *testing.T) {
