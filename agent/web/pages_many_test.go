@@ -105,8 +105,8 @@ func TestTheListOfTargetsIsNeverHeldWhole(t *testing.T) {
 
 	gone := &pieces{ResponseWriter: httptest.NewRecorder(), fails: true}
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler || gone.writes != 1 { //nolint:errorlint // It is this one.
-			t.Errorf("for a client that is gone: %v after %d writes", p, gone.writes)
+		if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) || gone.writes != 1 {
+			t.Errorf("for a client that is gone: %v after %d writes", err, gone.writes)
 		}
 	}()
 	h.ServeHTTP(gone, httptest.NewRequest(http.MethodGet, "/api/v1/targets", http.NoBody))

@@ -92,11 +92,11 @@ func (s *stream) text(text string) {
 	}
 }
 
-func (s *stream) item(make func() any) {
+func (s *stream) item(what func() any) {
 	if s.err != nil {
 		return
 	}
-	text, err := json.Marshal(make())
+	text, err := json.Marshal(what())
 	if s.later {
 		err = errors.Join(err, s.to.WriteByte(','))
 	}
