@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,7 +40,6 @@ func (s *Server) support(w http.ResponseWriter, r *http.Request) {
 		server: s, now: time.Now().UTC(), left: s.limits.bundle,
 		profiles: s.opts.EnablePprof || isLoopback(r.RemoteAddr),
 	}
-	b.folder = s.bundleName(b.now)
 	select {
 	case s.bundling <- struct{}{}:
 		defer func() { <-s.bundling }()
@@ -48,14 +48,15 @@ func (s *Server) support(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusServiceUnavailable, "another support bundle is being made; only one at a time is")
 		return
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.limits.bundleTime)
+	defer cancel()
+	b.folder = s.bundleName(ctx, b.now)
 	w.Header().Set("Content-Type", "application/gzip")
 	w.Header().Set("Content-Disposition", `attachment; filename="`+b.folder+`.tar.gz"`)
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method == http.MethodHead {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.limits.bundleTime)
-	defer cancel()
 	packed := gzip.NewWriter(w)
 	b.files = tar.NewWriter(packed)
 	err := b.write(ctx)
@@ -65,14 +66,25 @@ func (s *Server) support(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// bundleName tells bundles of many agents apart. It is safe as the name of a file.
-func (s *Server) bundleName(now time.Time) string {
-	host, _ := os.Hostname() // There is a word for a host without a name.
+// bundleName tells bundles of many agents apart. It is safe as the name of a file. One that hangs has a name, too.
+func (s *Server) bundleName(ctx context.Context, now time.Time) string {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.partTime/4)
+	defer cancel()
+	said, _ := s.gather(ctx, supportPart{name: "name", write: func(_ context.Context, w *capped) error {
+		cluster := ""
+		if s.opts.Cluster != nil {
+			cluster = s.opts.Cluster()
+		}
+		return json.NewEncoder(w).Encode([]string{cluster, s.opts.Scopes().Node})
+	}}, longestQuery<<2)
+	var who [2]string
+	_ = json.Unmarshal(said, &who) // There are words for what was not said.
+	host, _ := os.Hostname()
 	names := []string{"torchbearer"}
-	if s.opts.Cluster != nil {
-		names = append(names, s.opts.Cluster())
+	if who[0] != "" {
+		names = append(names, who[0])
 	}
-	names = append(names, cmp.Or(s.opts.Scopes().Node, host, "unknown"), now.Format("20060102T150405Z"))
+	names = append(names, cmp.Or(who[1], host, "unknown"), now.Format("20060102T150405Z"))
 	unsafe := regexp.MustCompile(`[^A-Za-z0-9_-]+`) // No dot: it may begin a hidden file.
 	for i, name := range names {
 		names[i] = unsafe.ReplaceAllString(name[:min(len(name), 63)], "-")

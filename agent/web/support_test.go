@@ -290,3 +290,42 @@ func noise(w io.Writer, n int) error {
 	_, err := w.Write(b)
 	return err
 }
+
+// What is broken may be what knows who the agent is.
+func TestABundleOfAnAgentThatHangsHasAName(t *testing.T) {
+	opts := newOptions(t)
+	release := make(chan struct{})
+	opts.Cluster = func() string { <-release; return "aks" }
+	opts.Scopes = func() status.Scopes { panic("no scopes") }
+	l := defaultLimits(0)
+	l.partTime = 200 * time.Millisecond
+	s, err := newServer(opts, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	files := bundleFor(t, s, "127.0.0.1:1")
+	close(release)
+	if files["config.yaml"] == "" || !strings.Contains(files["errors.txt"], "scopes.json: panic: no scopes") {
+		t.Errorf("errors.txt: %s", files["errors.txt"])
+	}
+}
+
+// Where all hangs, the goroutines say at what.
+func TestABundleWithoutTimeHasTheGoroutines(t *testing.T) {
+	opts := newOptions(t)
+	release := make(chan struct{})
+	defer close(release)
+	opts.About = func() status.About { <-release; return status.About{} }
+	l := defaultLimits(0)
+	l.bundleTime, l.partTime = 3*time.Second, time.Hour
+	s, err := newServer(opts, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	files := bundleFor(t, s, "127.0.0.1:1")
+	if !strings.Contains(files["goroutines.txt"], "goroutine ") || !strings.Contains(files["errors.txt"], "about.json: not had") {
+		t.Errorf("errors.txt: %s", files["errors.txt"])
+	}
+}

@@ -51,6 +51,8 @@ func (s *Server) supportParts(table []route) []supportPart {
 		"series":       "which jobs and metrics make the series",
 	}
 	parts := []supportPart{
+		// The first: where much hangs there may be no time for it later.
+		{name: "goroutines.txt", about: "what every goroutine is at", profile: true, write: profileOf("goroutine", 2)},
 		{name: "about.json", about: "who the agent is", write: s.aboutAgent},
 		s.answerPart("ready.txt", "whether the agent does its work, or why not; what is wrong with its config file", "/-/ready", table),
 	}
@@ -72,9 +74,7 @@ func (s *Server) supportParts(table []route) []supportPart {
 		parts = append(parts, supportPart{name: f.Name, about: f.About, write: func(ctx context.Context, w *capped) error { return f.Write(ctx, w) }})
 	}
 	return append(parts,
-		supportPart{name: "goroutines.txt", about: "what every goroutine is at", profile: true, write: profileOf("goroutine", 2)},
-		supportPart{name: "heap.pprof", about: "what holds the memory, for go tool pprof", profile: true, write: profileOf("heap", 0)},
-	)
+		supportPart{name: "heap.pprof", about: "what holds the memory, for go tool pprof", profile: true, write: profileOf("heap", 0)})
 }
 
 func profileOf(name string, debug int) func(context.Context, *capped) error {
