@@ -107,12 +107,13 @@ func meaning(reason string) string {
 
 // destinationsData is what the page shows.
 type destinationsData struct {
-	List []destinationView
-	More int
+	List      []destinationView
+	More      int
+	Retention string // how long samples are kept at most; "" is not known
 }
 
 func (s *Server) destinationsPage(l *look, _ *http.Request) (any, error) {
-	data := destinationsData{More: max(len(l.Destinations)-destinationsMost, 0)}
+	data := destinationsData{More: max(len(l.Destinations)-destinationsMost, 0), Retention: s.opts.StorageRetention}
 	for i := range l.Destinations[:min(len(l.Destinations), destinationsMost)] {
 		d := &l.Destinations[i]
 		v := l.destination(d)

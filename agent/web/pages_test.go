@@ -190,3 +190,12 @@ func TestLinksToExplainHaveTheWholeAddress(t *testing.T) {
 		}
 	}
 }
+
+// The disk is not all that bounds how long an outage may be.
+func TestDestinationsTellTheRetention(t *testing.T) {
+	w := newWorld()
+	body := visit(t, newTestServer(t, w.options(t)).Handler(), "/destinations")
+	if !strings.Contains(body, "the disk would hold 1 d 17 h of samples") || !strings.Contains(body, "none is kept for longer than 1d") {
+		t.Errorf("%.400s", body[max(strings.Index(body, "If it fell silent"), 0):])
+	}
+}
