@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
@@ -197,5 +200,21 @@ func TestDestinationsTellTheRetention(t *testing.T) {
 	body := visit(t, newTestServer(t, w.options(t)).Handler(), "/destinations")
 	if !strings.Contains(body, "the disk would hold 1 d 17 h of samples") || !strings.Contains(body, "none is kept for longer than 1d") {
 		t.Errorf("%.400s", body[max(strings.Index(body, "If it fell silent"), 0):])
+	}
+}
+
+// Relabelling gives all targets of a prober its own address.
+func TestEachProbeIsExplained(t *testing.T) {
+	w := newWorld()
+	cfg := &promconfig.ScrapeConfig{JobName: "probes", Scheme: "http", MetricsPath: "/probe"}
+	for _, name := range []string{"one.example", "two.example"} {
+		ls := labels.FromStrings("__address__", "prober:9115", "__scheme__", "http", "__metrics_path__", "/probe", "instance", name)
+		w.active["probes"] = append(w.active["probes"], scrape.NewTarget(ls, cfg, model.LabelSet{"__address__": model.LabelValue(name)}, nil))
+	}
+	body := visit(t, newTestServer(t, w.options(t)).Handler(), "/targets?job=probes")
+	for _, link := range []string{`href="explain?q=one.example"`, `href="explain?q=two.example"`} {
+		if !strings.Contains(body, link) {
+			t.Errorf("%s is missing", link)
+		}
 	}
 }

@@ -123,7 +123,8 @@ func (s *Server) target(l *look, f found, b *labels.Builder) targetView {
 	v := targetView{
 		Job: brief(f.job), URL: clip(t.URL().String(), 4*shortText),
 		Last: l.at(t.LastScrape()), Took: span(t.LastScrapeDuration().Round(time.Millisecond)), Interval: brief(t.GetValue("__scrape_interval__")),
-		Explain: clip(t.GetValue("__address__"), longestQuery),
+		// As it was found: relabelling gives all targets of a prober one address.
+		Explain: clip(cmp.Or(t.DiscoveredLabels(b).Get("__address__"), t.GetValue("__address__")), longestQuery),
 	}
 	v.Labels, v.MoreLabels = labelViews(t.Labels(b))
 	if err := t.LastError(); err != nil {
