@@ -101,10 +101,11 @@ type rehearsal struct {
 
 // sought is a discovery, of all jobs that have the same.
 type sought struct {
-	config discovery.Config
-	jobs   []string
-	heard  bool
-	failed error // it could not be made
+	config  discovery.Config
+	jobs    []string
+	heard   bool
+	failed  error  // it could not be made
+	trouble string // what it complained of last
 }
 
 // watched are copies of configs that tell of what they send.
@@ -160,6 +161,8 @@ func (r *rehearsal) told() map[string][]string {
 			text := known.config.Name()
 			if known.failed != nil {
 				text += ": " + known.failed.Error()
+			} else if known.trouble != "" {
+				text += ": " + known.trouble
 			}
 			if (!known.heard || known.failed != nil) && !slices.Contains(silent[job], text) {
 				silent[job] = append(silent[job], text)
@@ -229,6 +232,7 @@ type rehearsedConfig struct {
 
 // NewDiscoverer implements discovery.Config.
 func (c rehearsedConfig) NewDiscoverer(opts discovery.DiscovererOptions) (discovery.Discoverer, error) {
+	opts.Logger = slog.New(listener{c})
 	d, err := c.Config.NewDiscoverer(opts)
 	if err != nil {
 		c.sought.failed = err

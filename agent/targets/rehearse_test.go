@@ -202,3 +202,17 @@ func TestRehearseBesideWhatRuns(t *testing.T) {
 		t.Errorf("not looked at: %v", told)
 	}
 }
+
+// TestRehearseTellsWhyADiscoveryIsSilent: the library only logs it.
+func TestRehearseTellsWhyADiscoveryIsSilent(t *testing.T) {
+	sd := httptest.NewServer(http.NotFoundHandler())
+	defer sd.Close()
+	tg, _ := run(t)
+	found, err := tg.Rehearse(t.Context(), jobs(t, `- {job_name: http, http_sd_configs: [{url: "`+sd.URL+`"}]}`), 2*time.Second, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if silent := found.Silent["http"]; len(silent) != 1 || !strings.HasPrefix(silent[0], "http: ") || !strings.Contains(silent[0], "404") {
+		t.Errorf("silent are %q", silent)
+	}
+}
