@@ -38,6 +38,7 @@ type ledger struct {
 	ruleSet   string
 	ruled     time.Time // since when ruleSet is what it is
 	oldest    int64     // timestamp of the oldest point of the window; noTime
+	allAt     time.Time // when nothing was pending last
 	short     int64     // what was missing when all was read last
 	shortAt   time.Time // since when
 }
@@ -169,5 +170,5 @@ func (l *ledger) all(until supplied, atEnd func() bool) {
 		l.lost[lostDamaged] += missing
 		l.read += missing
 	}
-	l.short = 0
+	l.short, l.allAt = 0, time.Now()
 }

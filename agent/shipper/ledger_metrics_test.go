@@ -43,3 +43,31 @@ func TestMetricsOfAnOutage(t *testing.T) {
 		}
 	}
 }
+
+// What is old already when it is scraped, as exporters of clouds have it, is no
+// backlog.
+func TestOldSamplesAreNoBacklog(t *testing.T) {
+	began, answer := make(chan struct{}), make(chan struct{})
+	in := newInbox(t, func(n int, _ *letter) reply {
+		if n == 1 {
+			close(began)
+			<-answer
+		}
+		return reply{status: http.StatusNoContent}
+	})
+	r := newRig(t)
+	r.apply("- url: " + in.URL + "\n  queue_config: {batch_send_deadline: 5ms}\n")
+	r.commit(7, 1_500)
+	r.settles(status.Ledger{Scraped: 7, Sent: 7})
+	for pending := true; pending; time.Sleep(time.Millisecond) {
+		_, _, pending = (*r.running.Load())[0].ledger.oldestPending()
+	}
+	r.commit(7, 2_500)
+	<-began
+	st := r.Status()[0]
+	if st.OldestPending == nil || st.OldestPending.UnixMilli() != 2_500 || st.BacklogSeconds > 3600 || st.BacklogSeconds < 0 {
+		t.Errorf("the oldest is of %v, the backlog %v s", st.OldestPending, st.BacklogSeconds)
+	}
+	close(answer)
+	r.settles(status.Ledger{Scraped: 14, Sent: 14})
+}

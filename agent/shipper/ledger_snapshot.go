@@ -48,11 +48,17 @@ func (l *ledger) counting() bool { return l.resuming || l.counted.Before(l.from)
 // pending is how many points have no answer yet.
 func (l *ledger) pending() int64 { return l.snapshot().Pending }
 
-// oldestPending is the timestamp of the oldest point without an answer.
-func (l *ledger) oldestPending() (time.Time, bool) {
+// oldestPending is the timestamp of the oldest point without an answer, and for
+// how long it may have been waiting: a target can expose one that is old.
+func (l *ledger) oldestPending() (at time.Time, waiting time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.UnixMilli(l.oldest), l.oldest != noTime
+	at = time.UnixMilli(l.oldest)
+	waiting = max(time.Since(at), 0)
+	if !l.allAt.IsZero() {
+		waiting = min(waiting, time.Since(l.allAt))
+	}
+	return at, waiting, l.oldest != noTime
 }
 
 // ruleCounts are what the rules of set have dropped, and since when they count.

@@ -36,9 +36,9 @@ func (d *destination) status() status.Destination {
 	if set.v2 && !d.sender.fellBack(set) {
 		st.Protocol = "2.0"
 	}
-	if oldest, ok := d.ledger.oldestPending(); ok && st.Pending > 0 {
+	if oldest, waiting, ok := d.ledger.oldestPending(); ok && st.Pending > 0 {
 		st.OldestPending = &oldest
-		st.BacklogSeconds = max(time.Since(oldest).Seconds(), 0)
+		st.BacklogSeconds = waiting.Seconds()
 	}
 	if left, known := d.log.Budget(); known {
 		hours := left.Hours()

@@ -19,7 +19,8 @@ type Destination struct {
 	InFlight int    `json:"inFlight"` // requests
 	Ledger   Ledger `json:"ledger"`
 	// BacklogBytes is how much of the log on disk the destination has not been
-	// sent, and BacklogSeconds how old the oldest of that is.
+	// sent, and BacklogSeconds how old the oldest of that is; of samples that were
+	// old when they were scraped, for how long they may have been waiting.
 	BacklogBytes   int64   `json:"backlogBytes"`
 	BacklogSeconds float64 `json:"backlogSeconds"`
 	// OldestPending is the timestamp of the oldest sample without an answer.
