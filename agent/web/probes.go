@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"torchbearer/config"
 )
 
 // noticer is an Agent that can say in what way it is not as its user wants it, though it is ready.
@@ -17,13 +19,13 @@ func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if err := s.opts.Agent.Ready(); err != nil {
-		writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("Torchbearer is not ready: %s\n", err))
+		writeText(w, http.StatusServiceUnavailable, fmt.Sprintf("Torchbearer is not ready: %s\n", config.HideSecrets(err.Error())))
 		return
 	}
 	text := "Torchbearer is Ready.\n"
 	if n, ok := s.opts.Agent.(noticer); ok {
 		if notice := strings.TrimSpace(n.Notice()); notice != "" {
-			text += notice + "\n"
+			text += config.HideSecrets(notice) + "\n"
 		}
 	}
 	writeText(w, http.StatusOK, text)

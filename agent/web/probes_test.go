@@ -25,6 +25,7 @@ func TestReady(t *testing.T) {
 	f(nil, "", 200, "Torchbearer is Ready.\n")
 	f(nil, " running on the last good config: line 3 is bad\n", 200, "Torchbearer is Ready.\nrunning on the last good config: line 3 is bad\n")
 	f(errors.New("targets are not synced yet"), "", 503, "Torchbearer is not ready: targets are not synced yet\n")
+	f(nil, "refused: http://u:hunter2@p", 200, "Torchbearer is Ready.\nrefused: http://u:<secret>@p\n")
 	f(errors.New("the log is not open"), "a notice", 503, "Torchbearer is not ready: the log is not open\n")
 }
 

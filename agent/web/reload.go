@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"torchbearer/config"
 )
 
 // badConfig is an error that knows whether the config is at fault and not the agent.
@@ -46,9 +48,9 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		writeText(w, http.StatusOK, "Config reloaded.\n")
 	case errors.As(err, &bad) && bad.BadConfig():
-		s.fail(w, r, http.StatusBadRequest, err.Error())
+		s.fail(w, r, http.StatusBadRequest, config.HideSecrets(err.Error()))
 	default:
-		s.fail(w, r, http.StatusInternalServerError, err.Error())
+		s.fail(w, r, http.StatusInternalServerError, config.HideSecrets(err.Error()))
 	}
 }
 

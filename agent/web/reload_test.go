@@ -28,6 +28,7 @@ func TestReloadAnswers(t *testing.T) {
 	f(errors.Join(errApply, badConfigError{bad: true}), 400, "apply config to scraper: no memory\njob \"a\" is there twice (line 7)\n")
 	f(badConfigError{bad: false}, 500, "job \"a\" is there twice (line 7)\n")
 	f(errApply, 500, "apply config to scraper: no memory\n")
+	f(errors.New("use proxy http://u:hunter2@p: no route"), 500, "use proxy http://u:<secret>@p: no route\n")
 	f(context.Canceled, 500, "context canceled\n")
 }
 
