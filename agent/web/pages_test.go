@@ -3,6 +3,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"html"
@@ -216,5 +217,21 @@ func TestEachProbeIsExplained(t *testing.T) {
 		if !strings.Contains(body, link) {
 			t.Errorf("%s is missing", link)
 		}
+	}
+}
+
+// failing explains a target whose scrapes fail.
+type failing struct{ fakeExplain }
+
+func (failing) ExplainTarget(context.Context, string) (status.TargetExplanation, error) {
+	return status.TargetExplanation{Matches: []status.TargetMatch{{Job: "pods", State: status.TargetScraped, LastError: "refused"}}}, nil
+}
+
+func TestATargetThatFailsIsNotExplainedAsGood(t *testing.T) {
+	w := newWorld()
+	w.explain = failing{}
+	body := visit(t, newTestServer(t, w.options(t)).Handler(), "/explain?q=a")
+	if !strings.Contains(body, "scraped, and fails</span>") || strings.Contains(body, `<span class="state good">`) {
+		t.Errorf("%s", body)
 	}
 }
