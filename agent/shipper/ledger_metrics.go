@@ -42,7 +42,7 @@ func newLedgerCollector(n *newest) *ledgerCollector {
 		lost:    of("lost_samples_total", "Samples and histograms that the destination will never have, by reason.", "reason"),
 		leftOut: of("left_out_samples_total", "Samples and histograms that the config does not want sent, by reason.", "reason"),
 		rules: desc("torchbearer_write_relabel_dropped_samples_total",
-			"Samples and histograms that a rule of write_relabel_configs has dropped, by its place, from 0.", "rule"),
+			"Samples and histograms that a rule of write_relabel_configs has dropped, by its place, from 1.", "rule"),
 		bytes:       of("backlog_bytes", "Size of the log that is not sent yet."),
 		seconds:     of("backlog_seconds", "Age of the oldest sample without an answer, 0 if there is none."),
 		budget:      of("budget_hours", "How long the disk budget lasts at the present rate when nothing is sent; absent until that is known."),
@@ -120,7 +120,7 @@ func (c *ledgerCollector) collect(to chan<- prometheus.Metric, st *status.Destin
 		counter(c.leftOut, n, reason)
 	}
 	for _, r := range rules {
-		counter(c.rules, r.Samples, strconv.Itoa(r.Rule))
+		counter(c.rules, r.Samples, strconv.Itoa(r.Rule+1))
 	}
 	pending, bytes, highest := float64(st.Ledger.Pending), float64(st.BacklogBytes), c.newest.seconds()
 	gauge(c.pending, &pending)

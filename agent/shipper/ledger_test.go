@@ -131,8 +131,8 @@ func TestLedgerOfWhatReceiversDo(t *testing.T) {
 			if diff := cmp.Diff([]int64{1, 60, 2, 120}, got); diff != "" {
 				t.Errorf("rules: -want +got:\n%s", diff)
 			}
-			if n := value(t, r.reg, "torchbearer_write_relabel_dropped_samples_total", "rule", "2"); n != 120 {
-				t.Errorf("the metric of rule 2 is %v", n)
+			if n := value(t, r.reg, "torchbearer_write_relabel_dropped_samples_total", "rule", "3"); n != 120 {
+				t.Errorf("the metric of the third rule is %v", n)
 			}
 			if n := value(t, r.reg, "torchbearer_destination_left_out_samples_total", "reason", leftRule); n != 180 {
 				t.Errorf("the metric of what is left out is %v", n)

@@ -32,7 +32,11 @@ type busy interface {
 // dryRunAsked reads dry_run of a reload. What is neither yes nor no must not be
 // taken for a reload.
 func dryRunAsked(r *http.Request) (bool, error) {
-	values, given := r.URL.Query()["dry_run"]
+	// A form counts as the query does: who asks for a dry run that way must not get a reload.
+	if err := r.ParseForm(); err != nil {
+		return false, fmt.Errorf("read the form that came with the request: %w; nothing was done", err)
+	}
+	values, given := r.Form["dry_run"]
 	if !given {
 		return false, nil
 	}
@@ -50,7 +54,7 @@ func (s *Server) dryRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	timeout := dryRunTimeout
-	if given := r.URL.Query().Get("timeout"); given != "" {
+	if given := r.Form.Get("timeout"); given != "" {
 		var err error
 		if timeout, err = time.ParseDuration(given); err != nil || timeout <= 0 || timeout > longestDryRun {
 			s.fail(w, r, http.StatusBadRequest, fmt.Sprintf("timeout must be a duration of at most %s, such as 30s", longestDryRun))
@@ -83,7 +87,7 @@ func (s *Server) dryRun(w http.ResponseWriter, r *http.Request) {
 
 // wantsJSON says whether a report is asked for as JSON.
 func wantsJSON(r *http.Request) (bool, error) {
-	switch output := r.URL.Query().Get("output"); output {
+	switch output := r.Form.Get("output"); output {
 	case "json":
 		return true, nil
 	case "text":

@@ -99,6 +99,37 @@ func TestDryRunIsARight(t *testing.T) {
 	}
 }
 
+// Whoever asks by a form, as curl -d does, must not get a reload.
+func TestDryRunIsAskedForByAForm(t *testing.T) {
+	runs := 0
+	opts, agent := dryRunOptions(t, func(context.Context) (status.Report, error) {
+		runs++
+		return status.Report{Verdict: status.VerdictGood}, nil
+	})
+	h := newTestServer(t, opts).Handler()
+	for _, c := range []struct {
+		body          string
+		code          int
+		runs, reloads int
+	}{
+		{"dry_run=true&output=json", 200, 1, 0},
+		{"dry_run=perhaps", 400, 0, 0},
+		{"dry_run=true&more=" + strings.Repeat("x", 64<<10), 413, 0, 0},
+		{"%zz", 400, 0, 0},
+		{"", 200, 0, 1},
+	} {
+		runs = 0
+		agent.reloads.Store(0)
+		r := httptest.NewRequest(http.MethodPost, "/-/reload", strings.NewReader(c.body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != c.code || runs != c.runs || int(agent.reloads.Load()) != c.reloads {
+			t.Errorf("%.30s: %d, %d dry runs, %d reloads, want %d, %d and %d: %s", c.body, w.Code, runs, agent.reloads.Load(), c.code, c.runs, c.reloads, w.Body)
+		}
+	}
+}
+
 // TestDryRunEndsWithItsTimeItsClientAndItsServer: nothing goes on that nobody waits for.
 func TestDryRunEndsWithItsTimeItsClientAndItsServer(t *testing.T) {
 	begun, ended := make(chan struct{}), make(chan error)

@@ -99,6 +99,22 @@ func slogLevel(v level.Value) slog.Level {
 	return slog.LevelInfo
 }
 
+// said is what a value of a line will say, "" of one that says nothing. A nil that
+// cannot say anything panics, and is left to the encoder, which knows of those.
+func said(value any) (text string) {
+	defer func() { _ = recover() }()
+	switch v := value.(type) {
+	case string:
+		return v
+	case error:
+		return v.Error()
+	case fmt.Stringer:
+		return v.String()
+	default:
+		return ""
+	}
+}
+
 // scrubber hides passwords and tokens in URLs, as the last that sees a line: libraries log
 // URLs as they stand.
 type scrubber struct{ next log.Logger }
@@ -107,15 +123,7 @@ type scrubber struct{ next log.Logger }
 func (s *scrubber) Log(keyvals ...any) error {
 	scrubbed := keyvals
 	for i := 1; i < len(keyvals); i += 2 {
-		text := ""
-		switch v := keyvals[i].(type) {
-		case string:
-			text = v
-		case error:
-			text = v.Error()
-		case fmt.Stringer:
-			text = v.String()
-		}
+		text := said(keyvals[i])
 		if !strings.Contains(text, "://") {
 			continue
 		}

@@ -81,3 +81,14 @@ func TestPasswordsInURLsAreScrubbed(t *testing.T) {
 		}
 	}
 }
+
+// A nil in an interface says nothing, and does no harm.
+func TestANilIsLogged(t *testing.T) {
+	var buf bytes.Buffer
+	if err := (&scrubber{next: log.NewLogfmtLogger(&buf)}).Log("url", (*url.URL)(nil), "err", (*url.Error)(nil), "msg", "well"); err != nil {
+		t.Fatal(err)
+	}
+	if got := buf.String(); got != "url=null err=null msg=well\n" {
+		t.Errorf("logged %q", got)
+	}
+}
