@@ -260,7 +260,9 @@ func FuzzTarget(f *testing.F) {
 // TestProbeIsKnownByTheURLThatItProbes: of a prober's target that is the address.
 func TestProbeIsKnownByTheURLThatItProbes(t *testing.T) {
 	known := knows(t, podsConfig, map[string][]*targetgroup.Group{"probe": {{Targets: []model.LabelSet{
-		{"__address__": "https://example.org/health?deep=1"}, {"__address__": "https://example.org/other"}, {"__address__": "a:1"},
+		{"__address__": "https://example.org/health?deep=1"},
+		{"__address__": "https://example.org/other"},
+		{"__address__": "a:1"},
 		{"__address__": "https://u:hunter2@example.org"},
 	}}}})
 	for query, address := range map[string]string{

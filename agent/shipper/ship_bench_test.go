@@ -145,7 +145,10 @@ func benchmarkShip(b *testing.B, more string) {
 func TestShippingAllocationBudget(t *testing.T) {
 	const budget = 0.1 // a sample; measured are 0.03
 	for name, more := range map[string]string{"1.0": "", "2.0": "  protobuf_message: io.prometheus.write.v2.Request\n"} {
-		r := testing.Benchmark(func(b *testing.B) { benchmarkShip(b, more) })
+		r := testing.Benchmark(func(b *testing.B) {
+			b.Helper()
+			benchmarkShip(b, more)
+		})
 		if r.N == 0 {
 			t.Fatalf("%s: the benchmark failed", name)
 		}
