@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -49,26 +50,63 @@ func (b batch) written() (samples, histograms, exemplars int) {
 // errGone is of a request whose sender has ended, or was killed, while it sent: nothing is wrong with what it made.
 var errGone = errors.New("read the body")
 
-func decode(req *http.Request) (batch, error) {
+// A message is the content of one request as it came.
+type message struct {
+	protocol string
+	body     []byte // decompressed
+	wire     int    // bytes of it on the wire
+}
+
+// unpack reads a request. The wire's bytes are told of one that is wrong, too.
+func unpack(req *http.Request) (message, error) {
 	compressed, err := io.ReadAll(req.Body)
+	m := message{protocol: ProtocolV1, wire: len(compressed)}
 	if err != nil {
-		return batch{}, fmt.Errorf("%w: %w", errGone, err)
-	}
-	if encoding := req.Header.Get("Content-Encoding"); encoding != "snappy" {
-		return batch{}, fmt.Errorf("content encoding is %q, not snappy", encoding)
-	}
-	body, err := snappy.Decode(nil, compressed)
-	if err != nil {
-		return batch{}, fmt.Errorf("decompress the body: %w", err)
+		return m, fmt.Errorf("%w: %w", errGone, err)
 	}
 	mediaType, params, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-protobuf" {
-		return batch{}, fmt.Errorf("content type is %q, not application/x-protobuf", req.Header.Get("Content-Type"))
+		return m, fmt.Errorf("content type is %q, not application/x-protobuf", req.Header.Get("Content-Type"))
 	}
 	if params["proto"] == ProtocolV2 {
-		return decodeV2(body)
+		m.protocol = ProtocolV2
 	}
-	return decodeV1(body)
+	m.body, err = decompress(req.Header.Get("Content-Encoding"), compressed)
+	return m, err
+}
+
+// decompress takes zstd beside what the standard has: vmagent sends the message of remote write 1.0 so, and does with
+// snappy after a first answer of 400 or 415 only.
+func decompress(encoding string, compressed []byte) (body []byte, err error) {
+	switch encoding {
+	case "snappy":
+		body, err = snappy.Decode(nil, compressed)
+	case "zstd":
+		var decoder *zstd.Decoder
+		if decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)); err != nil {
+			return nil, fmt.Errorf("make a decoder of zstd: %w", err)
+		}
+		defer decoder.Close()
+		body, err = decoder.DecodeAll(compressed, nil)
+	default:
+		return nil, fmt.Errorf("content encoding is %q, neither snappy nor zstd", encoding)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decompress the body: %w", err)
+	}
+	return body, nil
+}
+
+func decode(req *http.Request) (batch, error) {
+	m, err := unpack(req)
+	switch {
+	case err != nil:
+		return batch{}, err
+	case m.protocol == ProtocolV2:
+		return decodeV2(m.body)
+	default:
+		return decodeV1(m.body)
+	}
 }
 
 func decodeV1(body []byte) (batch, error) {

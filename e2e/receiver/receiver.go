@@ -6,7 +6,6 @@
 package receiver
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"net"
@@ -53,9 +52,7 @@ type Receiver struct {
 	malformed []string
 	protocols map[string]int
 
-	server *http.Server
-	served chan error
-	url    string
+	endpoint
 }
 
 var _ http.Handler = (*Receiver)(nil)
@@ -65,35 +62,9 @@ func New() *Receiver {
 	return &Receiver{book: newBook(), changed: make(chan struct{}), protocols: map[string]int{}}
 }
 
-// Listen serves on address (127.0.0.1:0 for a free port) until Close.
-func (r *Receiver) Listen(address string) error {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
-	if err != nil {
-		return err
-	}
-	r.url = "http://" + listener.Addr().String() + "/api/v1/write"
-	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
-	r.served = make(chan error, 1)
-	go func() { r.served <- r.server.Serve(listener) }()
-	return nil
-}
-
-// URL is the address to write to, for use after Listen.
-func (r *Receiver) URL() string { return r.url }
-
-// Close ends the listener and all requests, and waits until the server has ended. Everything received stays
-// readable, and Listen may be called again with the same address.
-func (r *Receiver) Close() error {
-	if r.server == nil {
-		return nil
-	}
-	err := r.server.Close()
-	if served := <-r.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	r.server = nil
-	return err
-}
+// Listen serves on address (127.0.0.1:0 for a free port) until Close. Everything received stays readable after that, and
+// Listen may be called again with the same address.
+func (r *Receiver) Listen(address string) error { return r.listen(address, r) }
 
 // SetBehaviour replaces the behaviour; requests that hang are released and answered as their Answer says. Nil
 // is a healthy receiver.
