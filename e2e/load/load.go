@@ -25,7 +25,7 @@ const Metric = "load_value"
 type Options struct {
 	Targets int // 0 is 1
 	Series  int // of each target; 0 is 1
-	// Labels are written on every series as they stand here: `environment="dev",pod="a"`.
+	// Labels are written on every series, also those that come and go, as they stand here: `environment="dev",pod="a"`.
 	Labels string
 	// Churn is how many further series each target shows that live for Life scrapes only (0 is 10); see Churning.
 	Churn, Life int
@@ -41,6 +41,13 @@ type Fleet struct {
 	servers sync.WaitGroup
 	all     []*http.Server
 	listURL string
+	answers sync.Pool // of *answer: what is measured beside the fleet shall not wait for it
+}
+
+// answer is what it takes to answer a scrape, kept for the next one.
+type answer struct {
+	body []byte
+	zip  *gzip.Writer
 }
 
 type target struct {
@@ -162,11 +169,14 @@ func (f *Fleet) Fewest() int {
 	return fewest
 }
 
+// Each is how many samples an answer holds, of series that come and go as well.
+func (f *Fleet) Each() int { return f.options.Series + f.options.Churn }
+
 // Samples is how many samples all answers so far held.
 func (f *Fleet) Samples() int {
 	n := 0
 	for i := range f.targets {
-		n += f.Answered(i) * f.options.Series
+		n += f.Answered(i) * f.Each()
 	}
 	return n
 }
@@ -198,36 +208,48 @@ func (f *Fleet) scrape(t *target, w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Fleet) write(w http.ResponseWriter, r *http.Request, k int) error {
+	a, ok := f.answers.Get().(*answer)
+	if !ok {
+		zip, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+		if err != nil {
+			return err
+		}
+		a = &answer{zip: zip}
+	}
+	defer f.answers.Put(a)
+	a.body = f.appendBody(a.body[:0], k)
 	w.Header().Set("Content-Type", f.contentType())
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		_, err := w.Write(f.body(k))
+		_, err := w.Write(a.body)
 		return err
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
-	_, err = z.Write(f.body(k))
-	return errors.Join(err, z.Close())
+	a.zip.Reset(w)
+	_, err := a.zip.Write(a.body)
+	return errors.Join(err, a.zip.Close())
 }
 
-func (f *Fleet) body(k int) []byte {
-	b := []byte("# HELP " + Metric + " The number of the scrape.\n# TYPE " + Metric + " gauge\n")
+func (f *Fleet) appendBody(b []byte, k int) []byte {
+	b = append(b, "# HELP "+Metric+" The number of the scrape.\n# TYPE "+Metric+" gauge\n"...)
 	for j := range f.options.Series {
 		b = append(b, Metric+`{series="`...)
 		b = strconv.AppendInt(b, int64(j), 10)
 		b = append(b, '"')
-		if f.options.Labels != "" {
-			b = append(b, ',')
-			b = append(b, f.options.Labels...)
-		}
+		b = f.appendLabels(b)
 		b = append(b, "} "...)
 		b = strconv.AppendInt(b, int64(k), 10)
 		b = f.appendExemplar(b)
 		b = append(b, '\n')
 	}
 	return f.appendEnd(f.appendChurn(b, k))
+}
+
+func (f *Fleet) appendLabels(b []byte) []byte {
+	if f.options.Labels != "" {
+		b = append(b, ',')
+		b = append(b, f.options.Labels...)
+	}
+	return b
 }
 
 func (f *Fleet) list(w http.ResponseWriter, _ *http.Request) {

@@ -88,13 +88,13 @@ func TestList(t *testing.T) {
 }
 
 func TestChurn(t *testing.T) {
-	options := Options{Churn: 2, Life: 2}
+	options := Options{Churn: 2, Life: 2, Labels: `pod="a"`}
 	f := open(t, options)
 	address := "http://" + f.Addresses()[0]
 	for k := 1; k <= 3; k++ {
 		_, body := get(t, address)
 		for j := range options.Churn {
-			want := fmt.Sprintf("\nload_churn{series=\"%d\",since=\"%d\"} %d\n", j, options.Churning(j, k), k)
+			want := fmt.Sprintf("\nload_churn{series=\"%d\",since=\"%d\",pod=\"a\"} %d\n", j, options.Churning(j, k), k)
 			if !strings.Contains(body, want) {
 				t.Errorf("scrape %d lacks %q:\n%s", k, want, body)
 			}
@@ -104,6 +104,9 @@ func TestChurn(t *testing.T) {
 		}
 	}
 	f.Cut(time.Now())
+	if f.Each() != 3 || f.Samples() != 9 {
+		t.Errorf("%d samples in each answer, %d in all", f.Each(), f.Samples())
+	}
 	var last []bool
 	for _, s := range f.Scrapes(0) {
 		last = append(last, s.Last)
