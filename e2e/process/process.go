@@ -115,26 +115,6 @@ func (p *Process) Tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// PeakMemory is the largest resident size of the child so far, in bytes.
-func (p *Process) PeakMemory() (int, error) { return p.memory("VmHWM:") }
-
-// Memory is the resident size of the child, in bytes.
-func (p *Process) Memory() (int, error) { return p.memory("VmRSS:") }
-
-func (p *Process) memory(field string) (int, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, field); ok {
-			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", p.Pid(), field)
-}
-
 // Until polls until check returns nil, and returns the last error when the context ends or the child does.
 func (p *Process) Until(ctx context.Context, check func() error) error {
 	return poll(ctx, p.done, check)
