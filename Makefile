@@ -17,9 +17,12 @@ PARALLEL ?= 2
 RUN      ?= .
 SOAK     ?= 1h
 SEEDS    ?= 2000
+BASE     ?= main
+BENCH    ?= .
+COUNT    ?= 6
 
 help: ## This list.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/torchbearer: static, stripped, with its version.
 	$(BUILD) -o bin/torchbearer ./cmd/torchbearer
@@ -65,13 +68,17 @@ test-image: ## Build the Dockerfile's image and run it, where a Docker engine ru
 	e2e/packages.sh image
 	cd e2e && TORCHBEARER_E2E_IMAGE=1 go test -timeout 30m -run TestImage -count=1 -v .
 
-compare: build ## What it costs beside Prometheus's agent, on the same load in turn (ARGS="-rounds 1").
-	e2e/neighbours.sh prometheus
-	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./compare $(ARGS)
+bench: build ## What it costs beside Prometheus's agent and vmagent, on the same loads in turn, into e2e/bench (ARGS="-rounds 1").
+	e2e/neighbours.sh prometheus vmagent
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./bench -write $(ARGS)
+
+bench-compare: ## The Go benchmarks of the hot packages, where the branch left BASE (main) and here (BENCH=regexp, COUNT=6).
+	e2e/neighbours.sh benchstat
+	e2e/bench-compare.sh '$(BASE)' '$(BENCH)' $(COUNT)
 
 # Ten times the rate of the load that the profile stands for: the same code, more often.
 pgo: build ## Take cmd/torchbearer/default.pgo anew, by which the compiler optimises, from an agent at work.
-	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./compare -profile $(CURDIR)/cmd/torchbearer/default.pgo -interval 500ms -for 90s -rounds 1
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./bench -profile $(CURDIR)/cmd/torchbearer/default.pgo -loads node -interval 500ms -for 90s -rounds 1
 
 kind-up: ## Three nodes of kind, a central Prometheus and the chart, on a machine with Docker and kind.
 	deploy/kind/up.sh
@@ -103,8 +110,9 @@ fmt: ## Format all Go files.
 golden: ## Write the golden files anew.
 	UPDATE_GOLDEN=1 go test -pgo=off -count=1 ./cmd/... ./config/...
 	go test -pgo=off -count=1 -run TestCheckReports ./agent -update
+	cd e2e && UPDATE_GOLDEN=1 go test -count=1 -run 'TestTables$$|TestReadme|TestPlot' ./bench
 
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak test-image compare pgo kind-up kind-down fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak test-image bench bench-compare pgo kind-up kind-down fuzz lint fmt golden clean

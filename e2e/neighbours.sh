@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the programs that the tests, the demo and the linters run beside torchbearer, each at one pinned
+# Builds the programs that the tests, the demo, the benchmark and the linters run beside torchbearer, each at one pinned
 # version, from its Go module into .cache/bin. What is there already at that version is left alone.
 #
-# usage: e2e/neighbours.sh [prometheus|promtool|node_exporter|helm|kubernetes|golangci-lint]...
+# usage: e2e/neighbours.sh [prometheus|promtool|vmagent|node_exporter|helm|kubernetes|golangci-lint|benchstat]...
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ bin=$(dirname "$here")/.cache/bin
 mkdir -p "$bin"
 
 # A build for another system does not go with GOBIN, and the caller's GOFLAGS may not suit another module.
-build() { env -u GOOS -u GOARCH -u GOFLAGS CGO_ENABLED=0 "$@"; }
+build() { env -u GOOS -u GOARCH -u GOFLAGS CGO_ENABLED="${cgo:-0}" "$@"; }
 
 # built NAME VERSION: the stamp beside the binary says which version it is of.
 built() { [ -x "$bin/$1" ] && [ "$(cat "$bin/$1.version" 2>/dev/null)" = "$2" ]; }
@@ -54,13 +54,16 @@ for name in "${@:-prometheus}"; do
     install "$name" "github.com/prometheus/prometheus/cmd/$name" v0.316.0 \
       -tags netgo,remove_all_sd,enable_kubernetes_sd,enable_dns_sd
     ;;
+  # With C, as those who make it do: that is what its compression is fast by.
+  vmagent) cgo=1 install vmagent github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent v1.148.0 -tags netgo,osusergo ;;
   node_exporter) install node_exporter github.com/prometheus/node_exporter v1.12.1 ;;
   helm) install helm helm.sh/helm/v4/cmd/helm v4.3.1 ;;
   kubernetes) (kubernetes) ;;
   golangci-lint) install golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0 ;;
+  benchstat) install benchstat golang.org/x/perf/cmd/benchstat v0.0.0-20260908200009-22c9c6c9d4da ;;
   *)
-    echo "neighbours.sh: unknown program \"$name\"; known are prometheus, promtool, node_exporter, helm," \
-      "kubernetes and golangci-lint" >&2
+    echo "neighbours.sh: unknown program \"$name\"; known are prometheus, promtool, vmagent, node_exporter," \
+      "helm, kubernetes, golangci-lint and benchstat" >&2
     exit 2
     ;;
   esac

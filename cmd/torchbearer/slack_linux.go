@@ -32,7 +32,7 @@ const (
 // before any code of ours: so the slack has to be there before the program is.
 // https://man7.org/linux/man-pages/man2/PR_SET_TIMERSLACK.2const.html
 //
-// What it saves: go run ./compare in e2e, with the variable set and without.
+// What it saves: go run ./bench in e2e, with the variable set and without.
 func startRelaxed() {
 	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	if err != nil || time.Duration(slack) >= timerSlack || os.Getenv(slackVariable) != "" {

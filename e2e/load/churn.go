@@ -64,7 +64,7 @@ func (f *Fleet) appendChurn(b []byte, k int) []byte {
 		b = append(b, '"')
 		b = f.appendLabels(b)
 		b = append(b, "} "...)
-		b = strconv.AppendInt(b, int64(k), 10)
+		b = strconv.AppendInt(b, f.value(f.options.Series+j, k), 10)
 		b = f.appendExemplar(b)
 		b = append(b, '\n')
 	}

@@ -21,6 +21,9 @@ import (
 // Metric is the name of every series of the load; each series has a label "series" with its number from 0.
 const Metric = "load_value"
 
+// Step is larger than any number of a scrape.
+const Step = 1 << 20
+
 // Options says how large the fleet is. All fields have a useful zero value.
 type Options struct {
 	Targets int // 0 is 1
@@ -29,6 +32,9 @@ type Options struct {
 	Labels string
 	// Churn is how many further series each target shows that live for Life scrapes only (0 is 10); see Churning.
 	Churn, Life int
+	// Spread adds a multiple of Step to the values, another one for each series, so that they are as different as those of
+	// counters are. The number of the scrape is the rest.
+	Spread bool
 	// Exemplars puts one with a long random text on every series, so that a scrape takes much room in a log.
 	Exemplars bool
 }
@@ -237,11 +243,20 @@ func (f *Fleet) appendBody(b []byte, k int) []byte {
 		b = append(b, '"')
 		b = f.appendLabels(b)
 		b = append(b, "} "...)
-		b = strconv.AppendInt(b, int64(k), 10)
+		b = strconv.AppendInt(b, f.value(j, k), 10)
 		b = f.appendExemplar(b)
 		b = append(b, '\n')
 	}
 	return f.appendEnd(f.appendChurn(b, k))
+}
+
+// value is what series j shows in scrape k.
+func (f *Fleet) value(j, k int) int64 {
+	if !f.options.Spread {
+		return int64(k)
+	}
+	own := uint32(j+1) * 2654435761 >> 20 // Neighbours have nothing in common; 4,096 are different.
+	return int64(k) + int64(own)*Step
 }
 
 func (f *Fleet) appendLabels(b []byte) []byte {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,29 @@ func TestChurn(t *testing.T) {
 	}
 	if options.Churning(0, 1) == options.Churning(0, 2) || options.Churning(0, 2) != options.Churning(0, 3) {
 		t.Error("a series does not live for two scrapes")
+	}
+}
+
+// TestSpread: values differ by series, and the rest is the number of the scrape.
+func TestSpread(t *testing.T) {
+	f := open(t, Options{Series: 1000, Churn: 10, Spread: true})
+	address := "http://" + f.Addresses()[0]
+	get(t, address)
+	_, body := get(t, address)
+	seen := map[string]bool{}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		text := strings.TrimSpace(line[strings.LastIndexByte(line, ' '):])
+		value, err := strconv.Atoi(text)
+		if err != nil || value%Step != 2 {
+			t.Errorf("%s is no sample of scrape 2: %v", line, err)
+		}
+		seen[text] = true
+	}
+	if len(seen) < 1000 {
+		t.Errorf("of 1010 values %d are different", len(seen))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // that is measured. It is an http.Handler that takes remote write on any path. Its methods may be called at any time and
 // from any goroutine.
 type Counter struct {
+	step    int
 	metrics []string
 
 	mu        sync.Mutex // guards all below
@@ -40,9 +41,6 @@ type Totals struct {
 	Wrong    string // what was wrong with the last request that could not be read, or sample that has no number; "" is nothing
 }
 
-// largest is how far numbers of scrapes may go.
-const largest = 1 << 20
-
 // tally counts the samples of an instance by their numbers.
 type tally struct{ numbers []int }
 
@@ -53,9 +51,10 @@ type counted struct {
 
 var _ http.Handler = (*Counter)(nil)
 
-// NewCounter returns a receiver of these metrics that is not listening.
-func NewCounter(metrics ...string) *Counter {
-	return &Counter{metrics: metrics, series: map[string]*counted{}, instances: map[string]*tally{}}
+// NewCounter returns a receiver of these metrics that is not listening. The number of a scrape is what is left of a value
+// without the multiples of step.
+func NewCounter(step int, metrics ...string) *Counter {
+	return &Counter{step: step, metrics: metrics, series: map[string]*counted{}, instances: map[string]*tally{}}
 }
 
 // Listen serves on address (127.0.0.1:0 for a free port) until Close.
@@ -75,7 +74,7 @@ func (c *Counter) Totals() Totals {
 	return c.totals
 }
 
-// Of is how many samples came of an instance with the value 0, 1, 2 and so on, each timestamp of a series once.
+// Of is how many samples came of an instance with the number 0, 1, 2 and so on, each timestamp of a series once.
 func (c *Counter) Of(instance string) []int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,10 +136,11 @@ func (c *Counter) addLocked(key []byte, points []point) {
 	}
 	for _, p := range points {
 		number := int(p.value)
-		if number < 0 || number > largest || float64(number) != p.value {
+		if number < 0 || float64(number) != p.value {
 			c.totals.Wrong = fmt.Sprintf("%v is no number of a scrape", p.value)
 			continue
 		}
+		number %= c.step
 		i := len(s.times)
 		if i > 0 && s.times[i-1] >= p.time {
 			var repeated bool

@@ -20,7 +20,7 @@ import (
 
 func openCounter(t *testing.T, metrics ...string) *Counter {
 	t.Helper()
-	c := NewCounter(metrics...)
+	c := NewCounter(100, metrics...)
 	if err := c.Listen("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestCounter(t *testing.T) {
 		}
 	}
 	first := of1(t, one("n", "i", prompb.Sample{Timestamp: -1, Value: 1}, prompb.Sample{Timestamp: 30, Value: 3}, prompb.Sample{Timestamp: 40, Value: stale}),
-		one("m", "i", prompb.Sample{Timestamp: 10, Value: 10}), one("up", "i", prompb.Sample{Timestamp: 10, Value: 1}), one("n", "j", prompb.Sample{Timestamp: 10}))
+		one("m", "i", prompb.Sample{Timestamp: 10, Value: 310}), one("up", "i", prompb.Sample{Timestamp: 10, Value: 1}), one("n", "j", prompb.Sample{Timestamp: 10}))
 	second := of2(t, []string{"", "__name__", "n", "empty", "instance", "i"}, writev2.TimeSeries{
 		LabelsRefs: []uint32{1, 2, 3, 0, 4, 5},
 		Samples:    []writev2.Sample{{Timestamp: 20, Value: 2}, {Timestamp: 30, Value: 3}, {Timestamp: 50, Value: 4, StartTimestamp: 7}},
@@ -156,7 +156,7 @@ func TestCounter(t *testing.T) {
 // TestCounterOfNoNumbers: a value that cannot be the number of a scrape is no sample of the load.
 func TestCounterOfNoNumbers(t *testing.T) {
 	for _, value := range []float64{-1, 0.5, 1e300, math.Inf(1), math.NaN()} {
-		c := NewCounter("a")
+		c := NewCounter(100, "a")
 		if _, err := c.take(message{protocol: ProtocolV1, body: v1(t, value)}); err != nil {
 			t.Error(err)
 		}
@@ -205,7 +205,7 @@ func TestCounterAnswers(t *testing.T) {
 
 // TestCounterRefusesDamage: whatever is cut off or not there is told.
 func TestCounterRefusesDamage(t *testing.T) {
-	c := NewCounter("b")
+	c := NewCounter(100, "b")
 	whole := v2(t)
 	for cut := 1; cut < len(whole); cut++ {
 		// Between two fields of the whole there is an end that is no damage.
@@ -238,7 +238,7 @@ func BenchmarkCounter(b *testing.B) {
 		})
 	}
 	request.Symbols = symbols
-	c := NewCounter("n")
+	c := NewCounter(100, "n")
 	for n := 0; b.Loop(); n++ {
 		b.StopTimer()
 		for i := range request.Timeseries {
