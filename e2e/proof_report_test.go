@@ -154,9 +154,10 @@ func (r *rig) check(book *receiver.Ledger) report {
 		r.t.Errorf("%d samples are lost, %d stored twice, %d out of order:\n  %s", p.lost, p.Twice, p.Disorder,
 			strings.Join(slices.Concat(book.Strange(), r.errors), "\n  "))
 	}
-	// So short a run may meet one request whose answer is not noted yet.
-	if repeats := p.Repeats - p.Forced; float64(repeats) > 0.003*float64(p.Points)+float64(p.Largest) {
-		r.t.Errorf("%d points were repeated needlessly, that is %.2f %% of %d; want 0.3 %% and one request of %d at most",
+	// So short a run may meet one kill at which the answers of all shards are not noted yet: a busy machine makes that likelier.
+	const shards = 4
+	if repeats := p.Repeats - p.Forced; float64(repeats) > 0.003*float64(p.Points)+float64(shards*p.Largest) {
+		r.t.Errorf("%d points were repeated needlessly, that is %.2f %% of %d; want 0.3 %% and a request of %d for each shard at most",
 			repeats, 100*float64(repeats)/float64(p.Points), p.Points, p.Largest)
 	}
 	if p.late > p.samples/3 {
