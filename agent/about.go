@@ -11,9 +11,9 @@ import (
 
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/prometheus/prometheus/scrape"
-
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // Ready is nil when targets are being scraped into an open log, else the reason.

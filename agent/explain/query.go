@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/scrape"
 
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

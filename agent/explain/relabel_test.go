@@ -15,11 +15,11 @@ import (
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
-	"github.com/prometheus/prometheus/scrape"
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v2"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

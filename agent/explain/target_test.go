@@ -19,9 +19,9 @@ import (
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

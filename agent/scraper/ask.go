@@ -22,7 +22,8 @@ import (
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
-	"github.com/prometheus/prometheus/scrape"
+
+	"torchbearer/agent/upstream/scrape"
 )
 
 // What one question to a target may cost.

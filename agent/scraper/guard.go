@@ -14,10 +14,10 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
-	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"weak"
 
-	"github.com/prometheus/prometheus/scrape"
-
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // lastScrapes remembers what the last scrape of each target brought, for as long

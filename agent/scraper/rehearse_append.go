@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
 	"torchbearer/agent/rulebook"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // heard stands behind the guard.

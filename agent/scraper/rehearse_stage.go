@@ -10,11 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
 	"torchbearer/agent/rulebook"
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

@@ -5,9 +5,9 @@ package scraper
 import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // ofReport ends the metric family name that the library gives to the samples

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"weak"
 
-	"github.com/prometheus/prometheus/scrape"
+	"torchbearer/agent/upstream/scrape"
 )
 
 const (

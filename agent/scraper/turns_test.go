@@ -17,10 +17,10 @@ import (
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/upstream/scrape"
 )
 
 func someTarget(n string) *scrape.Target {

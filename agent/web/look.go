@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/common/version"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // look is the agent at one moment, as the pages show it.

@@ -12,9 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/prometheus/prometheus/scrape"
-
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 const evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{.}}\n\x00\x1b[31m\xff\xfe\u202eevil"

@@ -16,9 +16,9 @@ import (
 	"github.com/prometheus/common/model"
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // everyPage has each page once, and some with what they are asked.

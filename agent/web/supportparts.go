@@ -17,8 +17,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

@@ -17,8 +17,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
 

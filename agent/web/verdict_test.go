@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 func newBuilder() *labels.Builder { return labels.NewBuilder(labels.EmptyLabels()) }

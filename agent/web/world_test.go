@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/common/model"
 	promconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/scrape"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/scrape"
 )
 
 // world is an agent for the pages, as a test wants it.

@@ -13,12 +13,12 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/compression"
 
 	"torchbearer/agent"
 	"torchbearer/agent/scraper"
 	"torchbearer/agent/targets"
+	"torchbearer/agent/upstream/scrape"
 	"torchbearer/agent/wal"
 	"torchbearer/agent/web"
 	"torchbearer/config"

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scrape
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// entryOf finds the entry of a text, for upstream's tests, and changes nothing.
+func (c *scrapeCache) entryOf(met string) (*cacheEntry, bool) {
+	hash, check := c.hashes([]byte(met))
+	number, ok := c.lookup([]byte(met), hash, check)
+	if !ok {
+		return nil, false
+	}
+	return &c.entries[number], true
+}
+
+// fourMaps is what upstream keeps, as it keeps it.
+type fourMaps struct {
+	iter     uint64
+	series   map[string]*mapEntry
+	dropped  map[string]uint64
+	cur      map[storage.SeriesRef]*mapEntry
+	previous map[storage.SeriesRef]*mapEntry
+}
+
+type mapEntry struct {
+	ref      storage.SeriesRef
+	lastIter uint64
+}
+
+func (m *fourMaps) stale() map[storage.SeriesRef]bool {
+	refs := map[storage.SeriesRef]bool{}
+	for ref := range m.previous {
+		if _, ok := m.cur[ref]; !ok {
+			refs[ref] = true
+		}
+	}
+	return refs
+}
+
+func (m *fourMaps) end(flush bool) {
+	if flush {
+		maps.DeleteFunc(m.series, func(_ string, e *mapEntry) bool { return e.lastIter != m.iter })
+		maps.DeleteFunc(m.dropped, func(_ string, iter uint64) bool { return iter != m.iter })
+	}
+	m.previous, m.cur = m.cur, map[storage.SeriesRef]*mapEntry{}
+	m.iter++
+}
+
+// The table answers what four maps would, over scrapes that come and go, fail
+// half-way, tell a series twice or under two texts, and drop some.
+func TestSeriesTableIsAsFourMaps(t *testing.T) {
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		cache := newTestCache()
+		m := &fourMaps{series: map[string]*mapEntry{}, dropped: map[string]uint64{}, cur: map[storage.SeriesRef]*mapEntry{}}
+		texts := 1 + random.IntN(200)
+		for range 30 {
+			from, n := random.IntN(texts), random.IntN(texts)
+			for i := range n {
+				expose(t, random, cache, m, (from+i)%texts)
+				if random.IntN(10) == 0 {
+					expose(t, random, cache, m, random.IntN(texts))
+				}
+			}
+			got := map[storage.SeriesRef]bool{}
+			cache.forEachStale(func(ref storage.SeriesRef, ls labels.Labels) bool {
+				require.False(t, got[ref], "twice")
+				require.NotEmpty(t, ls.Get("text"))
+				got[ref] = true
+				return true
+			})
+			require.Equal(t, m.stale(), got, "seed %d", seed)
+			flush := random.IntN(4) > 0
+			m.end(flush)
+			cache.iterDone(flush)
+			require.Equal(t, len(m.series)+len(m.dropped), len(cache.entries), "seed %d", seed)
+		}
+	}
+}
+
+// expose lets both see a text. Three in a row are the same series.
+func expose(t *testing.T, random *rand.Rand, cache *scrapeCache, m *fourMaps, number int) {
+	t.Helper()
+	text := []byte(fmt.Sprintf("text_%d", number))
+	ref := storage.SeriesRef(1 + number/3)
+	if number%11 == 0 {
+		e, ok, already := cache.get(text)
+		iter, want := m.dropped[string(text)]
+		require.Equal(t, want, ok)
+		if ok {
+			require.True(t, e.dropped)
+			require.Equal(t, iter == m.iter, already)
+		} else {
+			cache.addDropped(text)
+		}
+		m.dropped[string(text)] = m.iter
+		return
+	}
+	e, ok, already := cache.get(text)
+	me := m.series[string(text)]
+	require.Equal(t, me != nil, ok)
+	if ok {
+		require.Equal(t, me.ref, e.ref)
+		require.Equal(t, me.lastIter == m.iter, already)
+		require.Equal(t, string(text), e.lset.Get("text"))
+		me.lastIter = m.iter
+	} else {
+		e = cache.addRef(text, ref, labels.FromStrings("text", string(text)))
+		me = &mapEntry{ref: ref, lastIter: m.iter}
+		m.series[string(text)] = me
+	}
+	if random.IntN(20) > 0 {
+		cache.trackStaleness(e)
+		m.cur[me.ref] = me
+	}
+}
+
+func TestSeriesTableGivesMemoryBack(t *testing.T) {
+	cache := newTestCache()
+	scrape := func(n int) {
+		for i := range n {
+			text := []byte(fmt.Sprintf("text_%d", i))
+			if _, ok, _ := cache.get(text); !ok {
+				cache.addRef(text, 1, labels.EmptyLabels())
+			}
+		}
+		cache.iterDone(true)
+	}
+	scrape(10_000)
+	require.LessOrEqual(t, cap(cache.entries), 10_500)
+	require.LessOrEqual(t, len(cache.slots), 16_384)
+	scrape(100)
+	require.LessOrEqual(t, cap(cache.entries), 160)
+	require.LessOrEqual(t, len(cache.slots), 256)
+	scrape(101)
+	require.Len(t, cache.entries, 101)
+}
+
+// BenchmarkKnownLines reads the text of a target that exposes what it did
+// before:
+//
+//	go test -run '^$' -bench KnownLines -benchmem ./agent/upstream/scrape
+func BenchmarkKnownLines(b *testing.B) {
+	text := many(1000)
+	for name, known := range map[string]bool{"known": true, "PromParser": false} {
+		b.Run(name, func(b *testing.B) {
+			cache := newTestCache()
+			listen(cache, text, false)
+			b.ReportAllocs()
+			for b.Loop() {
+				read(cache, []byte(text), known)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/sample")
+		})
+	}
+}
