@@ -25,8 +25,8 @@ const (
 	sweepAfter  = 4
 	sweepsToGo  = 4
 	fewestSwept = 64 * cacheChunk
-	// metadataAge is how old known metadata may be.
-	metadataAge = 60 * 1000 // milliseconds
+	// metadataAge is how old known metadata may be, in seconds.
+	metadataAge = 60
 )
 
 // seriesCache has the series of one generation of the log as they leave to one
@@ -71,7 +71,7 @@ func (c *seriesCache) get(ref chunks.HeadSeriesRef, set *settings, find lookup) 
 		c.chunks[at] = chunk
 	}
 	s := &chunk[uint64(ref)%cacheChunk]
-	if s.version == set.version && (!set.wantsMetadata() || c.now >= s.looked && c.now-s.looked < metadataAge) {
+	if s.version == set.version && (!set.wantsMetadata() || c.seconds()-s.looked < metadataAge) {
 		return s
 	}
 	known, ok := find(ref)
@@ -83,10 +83,14 @@ func (c *seriesCache) get(ref chunks.HeadSeriesRef, set *settings, find lookup) 
 	case s.version == 0:
 		s.newest, s.logged, s.name = math.MinInt64, known.Labels, known.Labels.Hash()
 	}
-	s.metadata, s.looked = plausible(known), c.now
+	s.metadata, s.looked = plausible(known), c.seconds()
 	set.resolve(s, c.builder)
 	return s
 }
+
+// seconds is now, for metadata. The difference to a later time is large, so that
+// what was looked up before a clock was set back is looked up again.
+func (c *seriesCache) seconds() uint32 { return uint32(c.now / 1000) }
 
 // plausible is the metadata of a series, without a unit that the name does not
 // end in: OpenMetrics has none like that, but the agent says of up that its unit

@@ -38,17 +38,17 @@ func TestCache(t *testing.T) {
 		t.Error("a series that the log does not know")
 	}
 	looks = 0
-	c.now += metadataAge - 1
+	c.now += metadataAge*1000 - 1000
 	if c.get(1, set, find) != s || looks != 0 {
 		t.Error("looked up again at once")
 	}
 	known[1] = logged.Series{Labels: named("a"), Metadata: about("second", "")}
-	c.now++
+	c.now += 1000
 	if got := c.get(1, set, find); got != s || s.metadata.Value().Help != "second" {
 		t.Error("new metadata is not taken up, which is sent by 1.0, too")
 	}
 	delete(known, 1)
-	c.now += metadataAge
+	c.now += metadataAge * 1000
 	if got := c.get(1, set, find); got != s || s.metadata.Value().Help != "second" {
 		t.Error("a series was forgotten because the log has")
 	}

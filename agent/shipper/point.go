@@ -31,27 +31,29 @@ func (p *point) isHistogram() bool { return p.other != nil && p.other.exemplar =
 
 // series is a series of the log as it leaves to one destination.
 type series struct {
-	labels labels.Labels
+	labels   labels.Labels
+	metadata unique.Handle[metadata.Metadata] // may be zero
+
+	// What follows is for reading the log, not for encoding, but for complete.
+	logged  labels.Labels
+	classic *classicForm // nil if it never had a histogram to convert
+	name    uint64       // hash of logged
+	newest  int64        // timestamp of the last point read
+
+	version  int32  // of the settings that labels were resolved by; 0 is never
+	rule     int32  // that dropped it
+	looked   uint32 // when metadata was looked up, in seconds
+	window   uint32 // the number of the one that it had a point in last
+	last     int32  // index of that point
+	grouping uint32 // and rank are for group
+	rank     int32  // the same
+
 	// complete labels are final; to others the labels that the destination adds
 	// come while encoding.
 	complete bool
-	dropped  bool                             // by write_relabel_configs
-	rule     int32                            // that dropped it
-	metadata unique.Handle[metadata.Metadata] // may be zero
-
-	// What follows is for reading the log, not for encoding.
-	version  int32 // of the settings that labels were resolved by; 0 is never
-	stand    bool  // it stands for something that is not sent
-	logged   labels.Labels
-	name     uint64       // hash of logged
-	newest   int64        // timestamp of the last point read
-	looked   int64        // when metadata was looked up, in milliseconds
-	window   uint32       // the number of the one that it had a point in last
-	last     int32        // index of that point
-	grouping uint32       // and rank are for group
-	rank     int32        // the same
-	classic  *classicForm // nil if it never had a histogram to convert
-	part     bool         // its points are of a histogram that counts by another series
+	dropped  bool // by write_relabel_configs
+	stand    bool // it stands for something that is not sent
+	part     bool // its points are of a histogram that counts by another series
 }
 
 // same says whether two are one series of the log, which gives it another ref
