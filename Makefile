@@ -64,6 +64,10 @@ sim: ## Log and shipper simulated, by SEEDS (2000) seeds of clock, disk, network
 soak: build neighbours ## Kills, stops, reloads, full disks and receivers that fail, for SOAK (1h) each; tells the seed of what fails.
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer TORCHBEARER_SOAK=$(SOAK) go test -timeout 0 -parallel 4 -run 'TestProof(Kill|Term|Reload|FullDisk|Central)' -count=1 -v .
 
+backlog: build ## A start with a GiB of log to ship: time to be ready and to scrape, memory, pace; Prometheus's agent on the same log.
+	e2e/neighbours.sh prometheus
+	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer TORCHBEARER_BACKLOG=1024 go test -timeout 30m -run 'TestBacklog$$' -count=1 -v .
+
 test-image: ## Build the Dockerfile's image and run it, where a Docker engine runs or can be started.
 	e2e/packages.sh image
 	cd e2e && TORCHBEARER_E2E_IMAGE=1 go test -timeout 30m -run TestImage -count=1 -v .
@@ -115,4 +119,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak test-image bench bench-compare pgo kind-up kind-down fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak backlog test-image bench bench-compare pgo kind-up kind-down fuzz lint fmt golden clean

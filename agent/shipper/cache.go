@@ -19,12 +19,13 @@ const (
 	// cacheChunk series lie next to one another: refs are given out in turn.
 	cacheChunk = 64
 	// Series are forgotten that had no point while so many times as many points
-	// were read as there are series; in sweeps as often as that. Time stamps may
-	// be anything, and a backlog is read faster than it was logged. What comes
-	// back is looked up again.
+	// were read as there are series that had one; in sweeps as often as that. Were
+	// those counted that are gone, each would be kept the longer the more are.
+	// Time stamps may be anything, and a backlog is read faster than it was logged.
+	// What comes back is looked up again.
 	sweepAfter  = 4
 	sweepsToGo  = 4
-	fewestSwept = 64 * cacheChunk
+	fewestSwept = 16 * cacheChunk
 	// metadataAge is how old known metadata may be, in seconds.
 	metadataAge = 60
 )
@@ -37,6 +38,7 @@ type seriesCache struct {
 	builder    *labels.Builder
 	now        int64    // in milliseconds, for metadata
 	read       int      // points since the last sweep
+	alive      int      // series that had a point between the two last sweeps
 	swept      []uint32 // numbers of the windows at the last sweeps
 	repeat     series   // stands for all points that are not sent a second time
 }
@@ -117,21 +119,34 @@ func plausible(s logged.Series) unique.Handle[metadata.Metadata] {
 // after each window with its number and points.
 func (c *seriesCache) sweep(window uint32, points int) {
 	c.read += points
-	if c.read < sweepAfter*max(len(c.chunks)*cacheChunk, fewestSwept) {
+	if c.read < sweepAfter*max(c.alive, fewestSwept) {
 		return
 	}
-	c.read = 0
+	c.read, c.alive = 0, 0
+	last, forgotten := uint32(0), uint32(0)
+	if n := len(c.swept); n > 0 {
+		last = c.swept[n-1]
+	}
 	c.swept = append(c.swept, window)
-	if len(c.swept) <= sweepsToGo {
-		return
+	if len(c.swept) > sweepsToGo {
+		c.swept = c.swept[1:]
+		forgotten = c.swept[0]
 	}
-	c.swept = c.swept[1:]
 	for at, chunk := range c.chunks {
-		idle := true
+		kept := false
 		for i := range chunk {
-			idle = idle && (chunk[i].version == 0 || chunk[i].window <= c.swept[0])
+			switch s := &chunk[i]; {
+			case s.version == 0:
+			case s.window <= forgotten:
+				*s = series{}
+			default:
+				kept = true
+				if s.window > last {
+					c.alive++
+				}
+			}
 		}
-		if idle {
+		if !kept {
 			delete(c.chunks, at)
 		}
 	}

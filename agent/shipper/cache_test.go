@@ -3,6 +3,7 @@
 package shipper
 
 import (
+	"strconv"
 	"testing"
 	"unique"
 
@@ -66,7 +67,14 @@ func TestCache(t *testing.T) {
 // takes, though one series comes from ten years ahead and one from the past; and
 // none that lives is forgotten.
 func TestCacheForgetsWhatIsIdle(t *testing.T) {
-	const alive, perMinute = 10 * cacheChunk, 4
+	for _, perMinute := range []int{1, 4} {
+		t.Run(strconv.Itoa(perMinute)+" scrapes a minute", func(t *testing.T) { churnCache(t, perMinute) })
+	}
+}
+
+func churnCache(t *testing.T, perMinute int) {
+	t.Helper()
+	const alive = 24 * cacheChunk
 	looks := 0
 	find := func(chunks.HeadSeriesRef) (logged.Series, bool) {
 		looks++
@@ -78,7 +86,7 @@ func TestCacheForgetsWhatIsIdle(t *testing.T) {
 		first := minute * alive / 10
 		for scrape := range perMinute {
 			w.reset(logged.Position{}, 1, 10_000)
-			at := int64(1_700_000_000_000) + int64(minute*60_000+scrape*15_000)
+			at := int64(1_700_000_000_000) + int64(minute*60_000+scrape*60_000/perMinute)
 			b := &logged.Batch{Samples: []record.RefSample{sample(1, at+10*365*86_400_000, 1), sample(2, int64(minute*perMinute+scrape), 1)}}
 			for ref := first; ref < first+alive; ref++ {
 				b.Samples = append(b.Samples, sample(ref+100, at, 1))
@@ -90,7 +98,7 @@ func TestCacheForgetsWhatIsIdle(t *testing.T) {
 			hour = len(c.chunks)
 		}
 	}
-	if n := len(c.chunks); n > hour+hour/4+1 || n > 60 {
+	if n := len(c.chunks); n > hour+hour/4+1 || n > 12*alive/cacheChunk {
 		t.Errorf("%d chunks after a day, %d after an hour", n, hour)
 	}
 	if most := alive + 24*60*alive/10 + 2; looks > most {

@@ -12,16 +12,19 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
+	"torchbearer/agent/disk"
 	"torchbearer/agent/logged"
 )
 
-// A journal is a file of two slots that are written in turn, so that one of
-// them is whole whenever the process ends. A slot is a head, a state as JSON,
-// and the checksum of both.
+// A journal is a file of two slots. One of them has a state that is on the disk;
+// all later ones are written over each other in the other one, until that is
+// brought to the disk and they change places. So one is whole whenever the power
+// goes, and the disk has to write but one of them each time. A slot is a head, a
+// state as JSON, and the checksum of both; a killed process cannot tear it, as it
+// lies in one page of memory.
 const (
 	slotSize    = 4096
 	slotMagic   = "TBJ1"
@@ -77,12 +80,19 @@ type file interface {
 	Close() error
 }
 
+// onDisk is a file of which only the content matters.
+type onDisk struct{ *os.File }
+
+func (f onDisk) Sync() error { return disk.Sync(f.File) }
+
 // journal keeps a state on disk. Its methods are for one goroutine at a time.
 type journal struct {
-	path string
-	file file
-	seq  uint64
-	buf  []byte
+	path    string
+	file    file
+	seq     uint64
+	slot    int64 // to write
+	written bool  // since slot changed
+	buf     []byte
 }
 
 // errJournalDamaged says that neither slot can be read.
@@ -95,7 +105,7 @@ func createJournal(path string, s state) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
 	}
-	j := &journal{path: path, file: f}
+	j := &journal{path: path, file: onDisk{f}}
 	_, err = f.WriteAt(make([]byte, journalSize), 0)
 	if err == nil {
 		err = j.write(s)
@@ -104,7 +114,7 @@ func createJournal(path string, s state) (*journal, error) {
 		err = j.sync()
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = disk.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create journal %s: %w", path, err), f.Close(), os.Remove(path))
@@ -126,11 +136,12 @@ func openJournal(path string) (*journal, state, error) {
 	if err != nil {
 		return nil, state{}, fmt.Errorf("open journal: %w", err)
 	}
-	j := &journal{path: path, file: f}
+	j := &journal{path: path, file: onDisk{f}}
 	s, err := j.read()
 	if err != nil {
 		return j, state{}, fmt.Errorf("read journal %s: %w", path, err)
 	}
+	_ = j.sync() // Else it is written over, and the older one kept.
 	return j, s, nil
 }
 
@@ -144,7 +155,7 @@ func (j *journal) read() (state, error) {
 		}
 		s, seq, ok := decodeSlot(buf)
 		if ok && (!found || seq > j.seq) {
-			newest, found, j.seq = s, true, seq
+			newest, found, j.seq, j.slot, j.written = s, true, seq, slot, true
 		}
 	}
 	if !found {
@@ -190,7 +201,7 @@ func (s *state) sane() bool {
 	return s.Sent.Before(w.End) && s.Sent.Generation == w.End.Generation
 }
 
-// write puts s into the slot that does not hold the newest state.
+// write puts s into the slot whose state need not be kept.
 func (j *journal) write(s state) error {
 	content, err := json.Marshal(s)
 	if err != nil {
@@ -207,10 +218,10 @@ func (j *journal) write(s state) error {
 	b = append(b, content...)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 	j.buf = b
-	if _, err := j.file.WriteAt(b, int64(seq%2)*slotSize); err != nil {
+	if _, err := j.file.WriteAt(b, j.slot*slotSize); err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
-	j.seq = seq
+	j.seq, j.written = seq, true
 	return nil
 }
 
@@ -218,6 +229,9 @@ func (j *journal) write(s state) error {
 func (j *journal) sync() error {
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("sync journal %s: %w", j.path, err)
+	}
+	if j.written {
+		j.slot, j.written = 1-j.slot, false
 	}
 	return nil
 }
@@ -235,15 +249,4 @@ func (j *journal) remove() error {
 		return fmt.Errorf("remove journal %s: %w", j.path, err)
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // It has no such thing.
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -70,6 +70,9 @@ func passes(ref storage.SeriesRef, v float64, h *histogram.Histogram, fh *histog
 
 func (a *appender) append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	got, err := ref, error(nil)
+	if !a.log.opts.StartTimestamps && a.log.opts.dense() {
+		st = 0 // Its record would keep it.
+	}
 	if a.AppenderV2 != nil {
 		got, err = a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
 		// A zero sample at the start timestamp may have been taken even if the

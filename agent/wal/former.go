@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-kit/log/level"
+
+	"torchbearer/agent/disk"
 )
 
 // adopt takes the log that an earlier process left into the hold, so that a new
@@ -83,7 +85,7 @@ func (l *Log) adoptOurs() error {
 	if err := l.hold.linkMissing(to + partSuffix); err != nil {
 		return err
 	}
-	if err := errors.Join(os.Rename(to+partSuffix, to), syncDir(l.hold.dir)); err != nil {
+	if err := errors.Join(os.Rename(to+partSuffix, to), disk.SyncDir(l.hold.dir)); err != nil {
 		return fmt.Errorf("adopt the log: %w", err)
 	}
 	return l.removeLog()
@@ -100,7 +102,7 @@ func (l *Log) adoptForeign() error {
 	if err := l.hold.linkMissing(dir); err != nil {
 		return err
 	}
-	if err := errors.Join(syncDir(part), os.Rename(part, l.hold.dir), syncDir(l.opts.Dir)); err != nil {
+	if err := errors.Join(disk.SyncDir(part), os.Rename(part, l.hold.dir), disk.SyncDir(l.opts.Dir)); err != nil {
 		return fmt.Errorf("adopt the log: %w", err)
 	}
 	return l.removeLog()
@@ -110,7 +112,7 @@ func (l *Log) removeLog() error {
 	if err := os.RemoveAll(l.hold.log); err != nil {
 		return fmt.Errorf("remove what is held twice: %w", err)
 	}
-	return syncDir(l.opts.Dir)
+	return disk.SyncDir(l.opts.Dir)
 }
 
 // errOther is for files of the same name that are not the same.
@@ -151,11 +153,11 @@ func (h *hold) linkMissing(dir string) error {
 		if _, err := h.linkCheckpoint(checkpointName(h.log, c), to); err != nil {
 			return err
 		}
-		if err := syncDir(to); err != nil {
+		if err := disk.SyncDir(to); err != nil {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return disk.SyncDir(dir)
 }
 
 // generationNumbers picks the generations of a folder, in ascending order; all

@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb/agent"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+
+	"torchbearer/agent/disk"
 )
 
 const (
@@ -119,7 +121,7 @@ func (l *Log) prepare() error {
 	}
 	l.rememberGeneration(number)
 	l.hold.held = append(l.hold.held, g)
-	return errors.Join(syncDir(l.hold.dir), syncDir(l.opts.Dir))
+	return errors.Join(disk.SyncDir(l.hold.dir), disk.SyncDir(l.opts.Dir))
 }
 
 // makeFolder makes a folder, if it is not there.

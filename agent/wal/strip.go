@@ -11,9 +11,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/prometheus/prometheus/tsdb/record"
+
+	"torchbearer/agent/disk"
 )
 
 // stripSuffix ends the name of a stripped segment that is not complete.
@@ -46,7 +47,7 @@ func stripSegment(path string) (err error) {
 	if err := errors.Join(os.Chtimes(stripped, info.ModTime(), info.ModTime()), os.Rename(stripped, path)); err != nil {
 		return fmt.Errorf("strip segment: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 // copySeries copies the records of series and metadata, compressed as they are.
@@ -116,19 +117,4 @@ func (w *segmentWriter) put(b []byte) error {
 	w.page = (w.page + len(b)) % pageSize
 	_, err := w.to.Write(b)
 	return err
-}
-
-// syncDir makes sure that a renamed file is found after a power cut.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // It has no such thing.
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
 }

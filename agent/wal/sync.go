@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"torchbearer/agent/disk"
 )
 
 // sync brings to the disk what was written to the log since it was called last,
@@ -53,7 +55,7 @@ func (h *hold) syncFile(path string, known bool) (size int64, err error) {
 	if known && info.Size() == h.synced.size {
 		return info.Size(), nil
 	}
-	if err := datasync(f); err != nil {
+	if err := disk.Sync(f); err != nil {
 		return 0, fmt.Errorf("sync segment %s: %w", path, err)
 	}
 	return info.Size(), nil
@@ -66,7 +68,7 @@ func (h *hold) syncFolders() error {
 	h.unsynced = nil
 	h.mu.Unlock()
 	for i, dir := range dirs {
-		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := disk.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			h.update(func() { h.unsynced = append(h.unsynced, dirs[i:]...) })
 			return err
 		}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/go-kit/log/level"
+
+	"torchbearer/agent/disk"
 )
 
 // trouble is that the log cannot be written to. Meanwhile nothing is given to
@@ -68,5 +70,5 @@ func probeSpace(path string) (err error) {
 	if _, err := f.Write(make([]byte, enough)); err != nil {
 		return err
 	}
-	return datasync(f)
+	return disk.Sync(f)
 }

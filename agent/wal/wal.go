@@ -75,7 +75,7 @@ type Options struct {
 	// Otherwise it is removed.
 	ShipForeign bool
 
-	StartTimestamps              bool // store start timestamps with samples
+	StartTimestamps              bool // store start timestamps with samples; the records have room for them in any case
 	StartTimestampZeroSamples    bool // write a zero sample at a start timestamp
 	CheckpointFromInMemorySeries bool
 	CheckpointBatchSize          int
@@ -125,7 +125,7 @@ func (o *Options) setDefaults() {
 	}
 	o.SegmentSize = max(o.SegmentSize/pageSize*pageSize, pageSize)
 	if o.TruncateFrequency <= 0 {
-		o.TruncateFrequency = time.Minute
+		o.TruncateFrequency = 2 * time.Minute
 		if o.MaxBytes < smallBudget {
 			o.TruncateFrequency = 15 * time.Second
 		}
@@ -185,6 +185,12 @@ func New(opts Options) *Log {
 	return l
 }
 
+// dense says whether the log has the records that start timestamps have room in,
+// also without any: each ref is counted from the one before, which compression
+// makes a third less of. Zero samples come from start timestamps that must not
+// be in the log then.
+func (o *Options) dense() bool { return o.StartTimestamps || !o.StartTimestampZeroSamples }
+
 func (o *Options) db() *agent.Options {
 	opts := agent.DefaultOptions()
 	opts.WALCompression = o.Compression
@@ -194,7 +200,7 @@ func (o *Options) db() *agent.Options {
 	opts.MinWALTime = o.MinTime.Milliseconds()
 	opts.MaxWALTime = o.MaxTime.Milliseconds()
 	opts.NoLockfile = true // It is locked already.
-	opts.EnableSTStorage = o.StartTimestamps
+	opts.EnableSTStorage = o.dense()
 	opts.EnableSTAsZeroSample = o.StartTimestampZeroSamples
 	// Remote Write 2.0 takes metadata from the log.
 	opts.EnableMetadataWALRecords = true

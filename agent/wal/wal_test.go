@@ -194,7 +194,7 @@ func samplesOnDisk(t *testing.T, dir string) int {
 	dec := record.NewDecoder(labels.NewSymbolTable(), promslog.NewNopLogger())
 	n := 0
 	for r := wlog.NewReader(segments); r.Next(); {
-		if dec.Type(r.Record()) == record.Samples {
+		if k := dec.Type(r.Record()); k == record.Samples || k == record.SamplesV2 {
 			samples, err := dec.Samples(r.Record(), nil)
 			if err != nil {
 				t.Fatal(err)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wal
+package disk
 
 import (
 	"os"
 	"syscall"
 )
 
-// datasync brings what was written to a file to the disk.
-func datasync(f *os.File) error {
+// Sync brings what was written to a file to the disk, without its times.
+func Sync(f *os.File) error {
 	return os.NewSyscallError("fdatasync", syscall.Fdatasync(int(f.Fd())))
 }
