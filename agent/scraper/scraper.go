@@ -2,7 +2,7 @@
 
 // Package scraper owns scraping: which samples targets say, when, and under
 // which labels they go into the log. The work is done by Prometheus's
-// scrape.Manager.
+// scrape.Manager, of which agent/upstream has a copy with two changes.
 //
 // It promises that no series reaches the log with a mandatory label of its own
 // (it is kept as exported_<name>), except from a trusted job, and that Close

@@ -13,7 +13,7 @@ import (
 // This file is Torchbearer's: the 40 KiB that it takes to unpack an answer
 // belong to the scrapes under way, not to each target.
 
-var gzipReaderPool = sync.Pool{New: func() any { return &gzipReader{buf: bufio.NewReader(nil)} }}
+var gzipReaderPool = sync.Pool{New: func() any { return &gzipReader{buf: bufio.NewReader(nil)} }} //nolint:gochecknoglobals // as upstream's zstdDecoderPool
 
 type gzipReader struct {
 	gzip.Reader

@@ -4,9 +4,9 @@ package scrape
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -212,107 +212,6 @@ func (k *knownLines) nextMeta(line []byte) (textparse.Entry, bool) {
 	return textparse.EntryType, true
 }
 
-// begin makes a parser of the lines that follow, which are not known.
-func (k *knownLines) begin() {
-	end := k.at
-	for range k.lines {
-		n := bytes.IndexByte(k.body[end:], '\n')
-		if n < 0 {
-			end = len(k.body)
-			break
-		}
-		end += n + 1
-	}
-	k.lines = min(2*k.lines, manyLines)
-	k.runStart, k.runEnd = k.at, end
-	k.run = k.withType(k.run[:0], k.body[k.at:end])
-	k.inner = k.parseAfterType(k.run)
-}
-
-// withType appends the last type line and lines to b.
-func (k *knownLines) withType(b, lines []byte) []byte {
-	if len(k.typeLine) > 0 {
-		b = append(append(b, k.typeLine...), '\n')
-	}
-	b = append(b, lines...)
-	if b[len(b)-1] != '\n' {
-		b = append(b, '\n')
-	}
-	return b
-}
-
-func (k *knownLines) parseAfterType(b []byte) textparse.Parser {
-	p := k.parse(b)
-	if len(k.typeLine) > 0 {
-		_, _ = p.Next() // It was accepted before.
-	}
-	return p
-}
-
-// nextOfRun reads the next entry of lines that are not known. It is false when
-// there was none: the run is at its end, or all the rest is left to the parser.
-func (k *knownLines) nextOfRun() (textparse.Entry, bool) {
-	et, err := k.inner.Next()
-	switch {
-	case err == nil:
-		k.pass(et)
-		return et, true
-	case errors.Is(err, io.EOF) && len(bytes.Trim(k.body[k.at:k.runEnd], " \t\n")) == 0:
-		k.at, k.inner = k.runEnd, nil
-	default:
-		k.inner = k.parseAfterType(k.withType(nil, k.body[k.at:]))
-		k.plain = true
-	}
-	return et, false
-}
-
-// pass goes past an entry of the run.
-func (k *knownLines) pass(et textparse.Entry) {
-	var in []byte
-	switch et {
-	case textparse.EntryHelp:
-		in, _ = k.inner.Help()
-	case textparse.EntryType:
-		in, _ = k.inner.Type()
-	case textparse.EntryComment:
-		in = k.inner.Comment()
-	default:
-		in, _, _ = k.inner.Series()
-	}
-	end := k.whereInBody(in) + len(in)
-	begin := bytes.LastIndexByte(k.body[:end], '\n') + 1
-	if n := bytes.IndexByte(k.body[end:], '\n'); n >= 0 {
-		end += n
-	} else {
-		end = len(k.body)
-	}
-	if et == textparse.EntryType {
-		k.typeLine = k.body[begin:end]
-	}
-	k.at = end + 1
-}
-
-// whereInBody is where the body has what a part of the run is a copy of.
-func (k *knownLines) whereInBody(part []byte) int {
-	offset := int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(k.run))))
-	return k.runStart + offset - (len(k.run) - k.lengthOfRun())
-}
-
-// inBody is what a part of the run is a copy of.
-func (k *knownLines) inBody(part []byte) []byte {
-	begin := k.whereInBody(part)
-	return k.body[begin : begin+len(part)]
-}
-
-// lengthOfRun is how much of the run are lines of body, with a last line break.
-func (k *knownLines) lengthOfRun() int {
-	n := k.runEnd - k.runStart
-	if k.body[k.runEnd-1] != '\n' {
-		n++
-	}
-	return n
-}
-
 // Series implements textparse.Parser.
 func (k *knownLines) Series() ([]byte, *int64, float64) {
 	switch {
@@ -354,7 +253,7 @@ func (k *knownLines) Labels(l *labels.Labels) {
 		k.inner.Labels(l)
 		return
 	}
-	p := k.parseAfterType(k.withType(nil, append(k.known.met[:len(k.known.met):len(k.known.met)], " 0"...)))
+	p := k.parseAfterType(k.withType(nil, append(slices.Clip(k.known.met), " 0"...)))
 	_, _ = p.Next() // The series was accepted before.
 	p.Labels(l)
 }

@@ -54,7 +54,7 @@ type said struct {
 // used where known is false.
 func listen(cache *scrapeCache, text string, known bool) *said {
 	body := []byte(text)
-	var p textparse.Parser = textparse.NewPromParser(append([]byte{}, body...), labels.NewSymbolTable(), false)
+	p := textparse.NewPromParser(append([]byte{}, body...), labels.NewSymbolTable(), false)
 	cache.text = true
 	if known {
 		p = newKnownLines(cache, body, func(b []byte) textparse.Parser {
@@ -87,6 +87,8 @@ func listen(cache *scrapeCache, text string, known bool) *said {
 			s.lines = append(s.lines, fmt.Sprintf("comment %q", p.Comment()))
 		case textparse.EntrySeries:
 			s.series(cache, p, name)
+		default:
+			s.lines = append(s.lines, fmt.Sprint("entry ", et))
 		}
 	}
 }
@@ -135,13 +137,14 @@ func read(cache *scrapeCache, body []byte, known bool) {
 			met, _, _ := p.Series()
 			e, _, _ := cache.get(met)
 			cache.trackStaleness(e)
+		default:
 		}
 	}
 	cache.iterDone(true)
 }
 
 func newTestCache() *scrapeCache {
-	forced := prometheus.NewCounter(prometheus.CounterOpts{Name: "forced"})
+	forced := prometheus.NewCounter(prometheus.CounterOpts{Name: "forced_total"})
 	return newScrapeCache(&scrapeMetrics{targetScrapeCacheFlushForced: forced})
 }
 

@@ -8,10 +8,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/stretchr/testify/require"
 )
 
 // entryOf finds the entry of a text, for upstream's tests, and changes nothing.
