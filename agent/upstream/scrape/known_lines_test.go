@@ -144,7 +144,7 @@ func read(cache *scrapeCache, body []byte, known bool) {
 }
 
 func newTestCache() *scrapeCache {
-	forced := prometheus.NewCounter(prometheus.CounterOpts{Name: "forced_total"})
+	forced := prometheus.NewCounter(prometheus.CounterOpts{Name: "forced_total", Help: "Forced flushes."})
 	return newScrapeCache(&scrapeMetrics{targetScrapeCacheFlushForced: forced})
 }
 
