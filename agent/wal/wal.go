@@ -96,9 +96,10 @@ const (
 	minSegmentSize, maxSegmentSize = 1 << 20, 16 << 20
 	segmentsPerBudget              = 32
 	smallBudget                    = 256 << 20
-	// stripes are the locks that tsdb/agent spreads series over; its default of
-	// 16384 takes megabytes.
-	stripes = 512
+	// stripes are what tsdb/agent spreads series over. Each sample's series is
+	// looked up in the map of one: with 8 in each, as at the load of a node, that
+	// takes 1.5 % of the agent's CPU, and 12 % with 512 stripes; 3 MB is the price.
+	stripes = 8192
 )
 
 func (o *Options) setDefaults() {
