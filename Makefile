@@ -80,6 +80,9 @@ bench-compare: ## The Go benchmarks of the hot packages, where the branch left B
 	e2e/neighbours.sh benchstat
 	e2e/bench-compare.sh '$(BASE)' '$(BENCH)' $(COUNT)
 
+instructions: ## Instructions of the benchmarks of the hot paths, counted by valgrind (BENCH=regexp).
+	e2e/instructions.sh '$(BENCH)'
+
 # Ten times the rate of the load that the profile stands for: the same code, more often.
 pgo: build ## Take cmd/torchbearer/default.pgo anew, by which the compiler optimises, from an agent at work.
 	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./bench -profile $(CURDIR)/cmd/torchbearer/default.pgo -loads node -interval 500ms -for 90s -rounds 1
@@ -119,4 +122,4 @@ golden: ## Write the golden files anew.
 clean: ## Remove what was built, but not the neighbours.
 	rm -rf bin
 
-.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak backlog test-image bench bench-compare pgo kind-up kind-down fuzz lint fmt golden clean
+.PHONY: help build build-race cross neighbours demo test test-unit test-e2e rules sim soak backlog test-image bench bench-compare instructions pgo kind-up kind-down fuzz lint fmt golden clean
