@@ -188,6 +188,7 @@ func TestKnownLinesAreReadAsPromParserDoes(t *testing.T) {
 		"quoted family without quotes": {"# HELP \"a.b\" c\n# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n", "# HELP \"a.b\" c\n# TYPE a.b gauge\n{\"a.b\"} 1\n"},
 		"bad type":                     {"# TYPE a gauge\na 1\n", "# TYPE a unknown\na 1\n", "# TYPE a\na 1\n"},
 		"blank":                        {"a 1\nb 1\n", "\n \t\na 1\n\n  b 1\n \n", "  a 1\n\tb 1\n", "  a 1\n\tb 1\n"},
+		"blank lines after a run":      {"a 1\n", "b 1\nc 1\nd 1\ne 1\n\n\nf 1\n", "g 1\nh 1\ni 1\nj 1\n\n\n"},
 		"many new":                     {"a 1\n", "a 1\n" + many(1000) + "a 2\n", many(300), many(1000)},
 	} {
 		t.Run(name, func(t *testing.T) { agree(t, texts...) })

@@ -58,8 +58,8 @@ func (k *knownLines) nextOfRun() (textparse.Entry, bool) {
 	case err == nil:
 		k.pass(et)
 		return et, true
-	case errors.Is(err, io.EOF) && len(bytes.Trim(k.body[k.at:k.runEnd], " \t\n")) == 0:
-		k.at, k.inner = k.runEnd, nil
+	case errors.Is(err, io.EOF) && len(bytes.Trim(k.body[min(k.at, k.runEnd):k.runEnd], " \t\n")) == 0:
+		k.at, k.inner = max(k.at, k.runEnd), nil // Blank lines after the run were passed already.
 	default:
 		k.inner = k.parseAfterType(k.withType(nil, k.body[k.at:]))
 		k.plain = true
