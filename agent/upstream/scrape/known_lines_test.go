@@ -262,6 +262,9 @@ func edited(text string, edits []byte) string {
 	lines := strings.SplitAfter(text, "\n")
 	for i := 0; i+2 < len(edits); i += 3 {
 		at, to := int(edits[i+1])%len(lines), int(edits[i+2])%len(lines)
+		if len(lines[at])+len(lines[to]) > 1<<10 {
+			continue
+		}
 		switch edits[i] % 5 {
 		case 0:
 			lines[at] = ""
