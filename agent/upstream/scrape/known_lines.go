@@ -43,6 +43,7 @@ type knownLines struct {
 
 	inner    textparse.Parser // of lines that are not known; nil is that none are read
 	run      []byte           // what it reads: typeLine, then lines of body
+	runHead  int              // how much of it is before those lines
 	runStart int              // where those lines begin in body
 	runEnd   int              // and end
 	lines    int              // how many of them, at most
@@ -87,6 +88,7 @@ func (sl *scrapeLoop) skipKnown(p textparse.Parser, body []byte) textparse.Parse
 
 // Next implements textparse.Parser.
 func (k *knownLines) Next() (textparse.Entry, error) {
+	k.isOne = false
 	for !k.plain {
 		if k.at >= len(k.body) {
 			return textparse.EntryInvalid, io.EOF
@@ -99,7 +101,6 @@ func (k *knownLines) Next() (textparse.Entry, error) {
 			k.inner, k.lines, k.isOne = nil, fewLines, true
 			return et, nil
 		}
-		k.isOne = false
 		if k.inner == nil {
 			k.begin()
 		}
@@ -107,7 +108,6 @@ func (k *knownLines) Next() (textparse.Entry, error) {
 			return et, nil
 		}
 	}
-	k.isOne = false
 	return k.inner.Next()
 }
 

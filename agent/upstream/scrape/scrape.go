@@ -1070,14 +1070,6 @@ func (*scrapeCache) updateRef(ce *cacheEntry, ref storage.SeriesRef) {
 	ce.ref = ref
 }
 
-func (c *scrapeCache) trackStaleness(ce *cacheEntry) {
-	c.track(ce)
-}
-
-func (c *scrapeCache) forEachStale(f func(storage.SeriesRef, labels.Labels) bool) {
-	c.stale(f)
-}
-
 func yoloString(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }

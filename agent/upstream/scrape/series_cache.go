@@ -261,9 +261,9 @@ func (s *seriesTable) end() {
 	s.before, s.tracked, s.again = s.tracked, 0, 0
 }
 
-// track notes that the end of a series is to be told when it is not exposed any
+// trackStaleness notes that the end of a series is to be told when it is not exposed any
 // more.
-func (s *seriesTable) track(e *cacheEntry) {
+func (s *seriesTable) trackStaleness(e *cacheEntry) {
 	switch e.tracked {
 	case s.iter:
 		return
@@ -274,10 +274,10 @@ func (s *seriesTable) track(e *cacheEntry) {
 	e.tracked = s.iter
 }
 
-// stale calls f for the series that were tracked in the last iteration and are
+// forEachStale calls f for the series that were tracked in the last iteration and are
 // not in this one, once for each ref, until f returns false. Another text of
 // the same series counts as the same.
-func (s *seriesTable) stale(f func(storage.SeriesRef, labels.Labels) bool) {
+func (s *seriesTable) forEachStale(f func(storage.SeriesRef, labels.Labels) bool) {
 	if s.again == s.before {
 		return
 	}

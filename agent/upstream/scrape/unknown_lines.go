@@ -26,6 +26,10 @@ func (k *knownLines) begin() {
 	}
 	k.lines = min(2*k.lines, manyLines)
 	k.runStart, k.runEnd = k.at, end
+	k.runHead = 0
+	if len(k.typeLine) > 0 {
+		k.runHead = len(k.typeLine) + 1
+	}
 	k.run = k.withType(k.run[:0], k.body[k.at:end])
 	k.inner = k.parseAfterType(k.run)
 }
@@ -96,20 +100,11 @@ func (k *knownLines) pass(et textparse.Entry) {
 // whereInBody is where the body has what a part of the run is a copy of.
 func (k *knownLines) whereInBody(part []byte) int {
 	offset := int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(k.run))))
-	return k.runStart + offset - (len(k.run) - k.lengthOfRun())
+	return k.runStart + offset - k.runHead
 }
 
 // inBody is what a part of the run is a copy of.
 func (k *knownLines) inBody(part []byte) []byte {
 	begin := k.whereInBody(part)
 	return k.body[begin : begin+len(part)]
-}
-
-// lengthOfRun is how much of the run are lines of body, with a last line break.
-func (k *knownLines) lengthOfRun() int {
-	n := k.runEnd - k.runStart
-	if k.body[k.runEnd-1] != '\n' {
-		n++
-	}
-	return n
 }
