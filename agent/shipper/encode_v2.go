@@ -18,7 +18,6 @@ type encoder2 struct {
 	opts    encodeOptions
 	symbols symbols
 	series  []byte
-	labels  []labels.Label
 	leftOut int
 }
 
@@ -32,7 +31,7 @@ func (e *encoder2) exemplarsLeftOut() int { return e.leftOut }
 
 func (e *encoder2) encode(dst []byte, points []point) []byte {
 	e.leftOut = 0
-	e.symbols.begin(dst)
+	e.symbols.begin(dst, e.opts.added)
 	merge := len(points) > e.opts.apart
 	for len(points) > 0 {
 		r := firstRun(points, merge)
@@ -48,20 +47,20 @@ func (e *encoder2) encode(dst []byte, points []point) []byte {
 	if cap(e.series) > keepBytes {
 		e.series = nil
 	}
-	clear(e.labels[:cap(e.labels)])
 	return dst
 }
 
 func (e *encoder2) appendSeries(points []point, r run) {
 	of := points[0].series
-	e.labels = appendMerged(e.labels[:0], of, e.opts.added)
-	dst := e.series
-	dst = append(dst, 0x2a, 0)
+	dst := append(e.series, 0x2a, 0)
 	begin := len(dst)
-	if len(e.labels) > 0 {
-		dst = append(dst, 0x0a, 0)
-		refs := len(dst)
-		dst = closeMessage(e.symbols.appendSeriesRefs(dst, e.labels), refs, 1)
+	dst = append(dst, 0x0a, 0)
+	refs := len(dst)
+	dst = e.symbols.appendSeriesRefs(dst, of)
+	if len(dst) == refs {
+		dst = dst[:begin]
+	} else {
+		dst = closeMessage(dst, refs, 1)
 	}
 	if r.samples > 0 {
 		for i := range points {
@@ -107,7 +106,7 @@ func (e *encoder2) appendExemplar(dst []byte, p *point) []byte {
 	return closeMessage(dst, begin, 1)
 }
 
-// family is the metadata of a series; of the one whose labels are in e.labels.
+// family is the metadata of a series; of the one whose labels were written last.
 func (e *encoder2) family(of *series) familyRefs {
 	known := !metadata.IsZeroHandle(of.metadata)
 	if known && of.metadata != e.symbols.metadata {
@@ -126,8 +125,8 @@ func (e *encoder2) family(of *series) familyRefs {
 	}
 	if e.opts.typeAndUnitLabels {
 		f.kind, f.unit = writev2.Metadata_METRIC_TYPE_UNSPECIFIED, 0
-		for _, l := range e.labels {
-			switch l.Name {
+		for i := range e.symbols.before {
+			switch l := &e.symbols.before[i]; l.Name {
 			case model.MetricTypeLabel:
 				f.kind = writev2.FromMetadataType(model.MetricType(l.Value))
 			case model.MetricUnitLabel:

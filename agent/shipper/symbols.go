@@ -3,6 +3,7 @@
 package shipper
 
 import (
+	"encoding/binary"
 	"slices"
 	"unique"
 
@@ -21,25 +22,35 @@ type symbols struct {
 	table []byte
 
 	// Series that follow one another have most labels in common, so those of
-	// the series before save most look-ups.
+	// the series before save most look-ups. If adding, all of added are among
+	// them.
 	before []symbolized
+	adding bool
+	added  []addedLabel // by name
 	// The series of a family follow one another too.
 	metadata unique.Handle[metadata.Metadata]
 	family   familyRefs
 }
 
+// symbolized is a label with the references to its name and value as they are
+// written.
 type symbolized struct {
 	labels.Label
 
-	name, value uint32
+	refs  [2 * binary.MaxVarintLen32]byte
+	named uint8 // how much of refs the name takes; 0 until it was needed
+	size  uint8 // of refs; 0 until they were needed, and where there is no value
+	added int   // 1 + the index of an added label; 0 for one of the series
+	own   bool  // the series has the added label itself, and its value wins
 }
 
 // begin starts a table behind dst. The first string of each is the empty one.
-func (s *symbols) begin(dst []byte) {
+// added come to series that are not complete.
+func (s *symbols) begin(dst []byte, added []addedLabel) {
 	if s.refs == nil {
 		s.refs = map[string]uint32{}
 	}
-	s.count = 1
+	s.count, s.added = 1, added
 	s.table = appendString(dst, tagSymbols, "")
 }
 
@@ -69,23 +80,93 @@ func (s *symbols) ref(of string) uint32 {
 	return ref
 }
 
-// appendSeriesRefs appends the references to names and values of the labels of
-// a series.
-func (s *symbols) appendSeriesRefs(dst []byte, ls []labels.Label) []byte {
-	for i, l := range ls {
-		for i < len(s.before) && s.before[i].Name != l.Name && s.before[i].Name < l.Name {
-			s.before = slices.Delete(s.before, i, i+1)
-		}
-		switch {
-		case i == len(s.before) || s.before[i].Name != l.Name:
-			s.before = slices.Insert(s.before, i, symbolized{Label: l, name: s.ref(l.Name), value: s.ref(l.Value)})
-		case s.before[i].Value != l.Value:
-			s.before[i].Value, s.before[i].value = l.Value, s.ref(l.Value)
-		}
-		dst = appendVarint(dst, uint64(s.before[i].name))
-		dst = appendVarint(dst, uint64(s.before[i].value))
+// appendSeriesRefs appends the references to names and values of the labels that
+// a series leaves with, which are those that appendMerged has.
+func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
+	if s.adding == of.complete {
+		s.restart(!of.complete)
 	}
-	clear(s.before[len(ls):])
-	s.before = s.before[:len(ls)]
+	i := 0
+	of.labels.Range(func(l labels.Label) {
+		if l.Value == "" && s.adding {
+			return
+		}
+		if i == len(s.before) || s.before[i].Name != l.Name {
+			dst, i = s.find(dst, i, l.Name)
+		}
+		b := &s.before[i]
+		if b.Value != l.Value || b.size == 0 {
+			s.give(b, l.Value)
+		}
+		dst = append(dst, b.refs[:b.size]...)
+		i++
+	})
+	for i < len(s.before) {
+		dst, i = s.leave(dst, i)
+	}
 	return dst
+}
+
+// restart forgets the series before.
+func (s *symbols) restart(adding bool) {
+	clear(s.before)
+	s.before, s.adding = s.before[:0], adding
+	if !adding {
+		return
+	}
+	for i, l := range s.added {
+		s.before = append(s.before, symbolized{Label: l.Label, added: i + 1})
+	}
+}
+
+// find returns where a label of a series is in before, from i on, and makes a
+// place for it if there is none. What stands before it is left.
+func (s *symbols) find(dst []byte, i int, name string) ([]byte, int) {
+	for i < len(s.before) && s.before[i].Name < name {
+		dst, i = s.leave(dst, i)
+	}
+	if i == len(s.before) || s.before[i].Name != name {
+		s.before = slices.Insert(s.before, i, symbolized{Label: labels.Label{Name: name}})
+	}
+	return dst, i
+}
+
+// leave is for a label that a series has not: an added one comes to it, another
+// is forgotten.
+func (s *symbols) leave(dst []byte, i int) ([]byte, int) {
+	b := &s.before[i]
+	if b.added == 0 {
+		s.before = slices.Delete(s.before, i, i+1)
+		return dst, i
+	}
+	if b.own {
+		b.own, b.Value, b.size = false, s.added[b.added-1].Value, 0
+	}
+	if b.size == 0 {
+		s.refer(b)
+	}
+	return append(dst, b.refs[:b.size]...), i + 1
+}
+
+// give is for a label that a series has, with another value or for the first
+// time.
+func (s *symbols) give(b *symbolized, value string) {
+	if b.added == 0 || !s.added[b.added-1].force {
+		b.Value, b.own, b.size = value, b.added > 0, 0
+	}
+	if b.size == 0 {
+		s.refer(b)
+	}
+}
+
+// refer gives a label its references. They are new to the table only when they
+// are written.
+func (s *symbols) refer(b *symbolized) {
+	if b.Value == "" && s.adding {
+		return
+	}
+	if b.named == 0 {
+		b.named = uint8(len(appendVarint(b.refs[:0], uint64(s.ref(b.Name)))))
+	}
+	b.size = uint8(len(appendVarint(b.refs[:b.named], uint64(s.ref(b.Value)))))
 }
