@@ -117,6 +117,9 @@ func damagedFolders() []damageCase {
 		refuses(in("the hold is on another file system", otherDisk, "hold"), "hard links"),
 		refuses(in("the hold is a link", linkUndone, "hold"), "is not a folder"),
 		refuses(in("the directory is read-only", readOnly, ""), "not writable: read-only file system"),
+		refuses(in("the lock is a folder", folderUndone, "lock"), "lock is not a file; move it away"),
+		refuses(in("the lock is a pipe", fifoUndone, "lock"), "lock is not a file; move it away"),
+		refuses(in("the lock is a link", linkUndone, "lock"), "lock is not a file; move it away"),
 		refuses(damageCase{name: "two agents", do: (*damaged).second}, "locked by another agent"),
 	}
 }
@@ -149,6 +152,11 @@ func (d *damaged) aside(path string) {
 func file(d *damaged, path string) {
 	d.aside(path)
 	d.must(os.WriteFile(path, []byte("text"), 0o600))
+}
+
+func folderUndone(d *damaged, path string) {
+	d.aside(path)
+	folder(d, path)
 }
 
 func fifoUndone(d *damaged, path string) {

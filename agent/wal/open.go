@@ -26,6 +26,7 @@ const (
 	journalFolder    = "ship"        // of the shipper
 	serverFolder     = "chunks_head" // of a Prometheus that is no agent
 	generationFile   = "generation"
+	lockFile         = "lock" // of tsdbutil.DirLocker
 	maxGeneration    = 1 << 30 // a higher number is none of ours
 	cleanStartMetric = "prometheus_agent_clean_start"
 
@@ -42,7 +43,7 @@ func (l *Log) Open() (err error) {
 		return err
 	}
 	if err := l.lock(); err != nil {
-		return openError(dir, err)
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -70,12 +71,16 @@ func (l *Log) lock() error {
 	if l.opts.NoLockfile {
 		return nil
 	}
+	path := filepath.Join(l.opts.Dir, lockFile)
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("open log: %s is not a file; move it away, or choose another --storage.agent.path", path)
+	}
 	locker, err := tsdbutil.NewDirLocker(l.opts.Dir, "agent", l.opts.Library, l.locks)
 	if err == nil {
 		err = locker.Lock()
 	}
 	if err != nil {
-		return err
+		return openError(l.opts.Dir, err)
 	}
 	l.locker = locker
 	return nil

@@ -181,6 +181,12 @@ func TestOpenErrorsNameTheDirectoryAndTheRemedy(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuse(filepath.Join(file, "data"), "not a directory")
+
+	foreign := t.TempDir()
+	if err := os.Mkdir(filepath.Join(foreign, "lock"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refuse(foreign, "lock is not a file; move it away")
 }
 
 // samplesOnDisk reads the log as a stranger would.

@@ -32,6 +32,8 @@ type Fault struct {
 	Torn bool
 }
 
+const busyTimeout = 20 * time.Second
+
 // FS is a folder that is mounted. Its methods may be called from any goroutine.
 type FS struct {
 	fuse.RawFileSystem
@@ -75,9 +77,14 @@ func Mount(backing, dir string) (*FS, error) {
 	return f, nil
 }
 
-// Close unmounts the folder, which nobody may use any more.
+// Close unmounts the folder, which nobody may use any more. It gives the kernel some seconds to let go of what programs
+// that have ended had open.
 func (f *FS) Close() error {
 	err := f.server.Unmount()
+	for begin := time.Now(); errors.Is(err, syscall.EBUSY) && time.Since(begin) < busyTimeout; {
+		time.Sleep(10 * time.Millisecond)
+		err = f.server.Unmount()
+	}
 	if err == nil {
 		f.served.Wait()
 	}

@@ -56,6 +56,20 @@ func TestPasses(t *testing.T) {
 	}
 }
 
+// TestCloseWaitsForUse: the kernel lets go of what a program has had open when that is there no more, not before it ends.
+func TestCloseWaitsForUse(t *testing.T) {
+	f, dir, _ := mount(t)
+	used, err := os.Create(filepath.Join(dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	time.AfterFunc(500*time.Millisecond, func() { closed <- used.Close() })
+	if err := errors.Join(f.Close(), <-closed); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLocks(t *testing.T) {
 	_, dir, _ := mount(t)
 	path := filepath.Join(dir, "lock")
