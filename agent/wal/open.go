@@ -16,10 +16,10 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/storage/remote"
-	"github.com/prometheus/prometheus/tsdb/agent"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"torchbearer/agent/disk"
+	"torchbearer/agent/upstream/tsdb/agent"
 )
 
 const (

@@ -17,11 +17,11 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
-	"github.com/prometheus/prometheus/tsdb/agent"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/compression"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/upstream/tsdb/agent"
 )
 
 // database is tsdb/agent with small segments, whose log is the generation 1 of

@@ -29,12 +29,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
-	"github.com/prometheus/prometheus/tsdb/agent"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/compression"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/upstream/tsdb/agent"
 )
 
 // Follower is told of what is committed, to read it from the log. Its methods are
@@ -96,10 +96,9 @@ const (
 	minSegmentSize, maxSegmentSize = 1 << 20, 16 << 20
 	segmentsPerBudget              = 32
 	smallBudget                    = 256 << 20
-	// stripes are what tsdb/agent spreads series over. Each sample's series is
-	// looked up in the map of one: with 8 in each, as at the load of a node, that
-	// takes 1.5 % of the agent's CPU, and 12 % with 512 stripes; 3 MB is the price.
-	stripes = 8192
+	// stripes are what tsdb/agent spreads the labels of series over, which are
+	// looked up when a series is new.
+	stripes = 256
 )
 
 func (o *Options) setDefaults() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package scrape
+package upstream
 
 import (
 	"os"
@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An update of Prometheus in go.mod is not done before the copy is renewed, and
-// nothing of the copy changes but by changes.patch.
+// An update of Prometheus in go.mod is not done before the copies are renewed, and
+// nothing of the copies changes but by changes.patch.
 func TestCopyIsUpstreamWithChanges(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("git is not installed")
 	}
 	renewed := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "../renew.sh", renewed).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "./renew.sh", renewed).CombinedOutput()
 	require.NoError(t, err, "renew.sh: %s", out)
 	require.NoError(t, filepath.WalkDir(renewed, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
