@@ -52,7 +52,8 @@ func (e *encoder2) encode(dst []byte, points []point) []byte {
 
 func (e *encoder2) appendSeries(points []point, r run) {
 	of := points[0].series
-	dst := append(e.series, 0x2a, 0)
+	dst := e.series
+	dst = append(dst, 0x2a, 0)
 	begin := len(dst)
 	dst = append(dst, 0x0a, 0)
 	refs := len(dst)

@@ -54,6 +54,8 @@ type series struct {
 	dropped  bool // by write_relabel_configs
 	stand    bool // it stands for something that is not sent
 	part     bool // its points are of a histogram that counts by another series
+
+	step step // is for encoding, by whoever does it
 }
 
 // same says whether two are one series of the log, which gives it another ref

@@ -124,7 +124,7 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 		return
 	}
 	ls := to.logged
-	to.version, to.labels, to.complete, to.dropped = s.version, ls, false, false
+	to.version, to.labels, to.complete, to.dropped, to.step = s.version, ls, false, false, step{}
 	if len(s.relabel) == 0 {
 		return
 	}

@@ -24,9 +24,17 @@ type symbols struct {
 	// Series that follow one another have most labels in common, so those of
 	// the series before save most look-ups. If adding, all of added are among
 	// them.
-	before []symbolized
-	adding bool
-	added  []addedLabel // by name
+	before  []symbolized
+	adding  bool
+	added   []addedLabel // by name
+	moved   bool         // before has not the names of the series before that one
+	changed []int        // else: where it has other values
+
+	// How series followed one another is remembered.
+	book    *book
+	request uint32 // number of this one, for the book
+	last    uint32 // number of the series before; 0 at the beginning
+
 	// The series of a family follow one another too.
 	metadata unique.Handle[metadata.Metadata]
 	family   familyRefs
@@ -50,7 +58,11 @@ func (s *symbols) begin(dst []byte, added []addedLabel) {
 	if s.refs == nil {
 		s.refs = map[string]uint32{}
 	}
-	s.count, s.added = 1, added
+	if s.book == nil || s.book.worn() {
+		s.book, s.request = newBook(), 0
+	}
+	s.count, s.added, s.last = 1, added, 0
+	s.request++
 	s.table = appendString(dst, tagSymbols, "")
 }
 
@@ -62,7 +74,7 @@ func (s *symbols) end() []byte {
 	}
 	clear(s.refs)
 	clear(s.before)
-	*s = symbols{refs: s.refs, before: s.before[:0]}
+	*s = symbols{refs: s.refs, before: s.before[:0], changed: s.changed[:0], book: s.book, request: s.request}
 	return table
 }
 
@@ -83,6 +95,14 @@ func (s *symbols) ref(of string) uint32 {
 // appendSeriesRefs appends the references to names and values of the labels that
 // a series leaves with, which are those that appendMerged has.
 func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
+	if s.follow(&of.step) {
+		for i := range s.before {
+			b := &s.before[i]
+			dst = append(dst, b.refs[:b.size]...)
+		}
+		return dst
+	}
+	s.moved, s.changed = false, s.changed[:0]
 	if s.adding == of.complete {
 		s.restart(!of.complete)
 	}
@@ -96,7 +116,7 @@ func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
 		}
 		b := &s.before[i]
 		if b.Value != l.Value || b.size == 0 {
-			s.give(b, l.Value)
+			s.give(i, l.Value)
 		}
 		dst = append(dst, b.refs[:b.size]...)
 		i++
@@ -104,13 +124,14 @@ func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
 	for i < len(s.before) {
 		dst, i = s.leave(dst, i)
 	}
+	s.remember(&of.step)
 	return dst
 }
 
 // restart forgets the series before.
 func (s *symbols) restart(adding bool) {
 	clear(s.before)
-	s.before, s.adding = s.before[:0], adding
+	s.before, s.adding, s.moved = s.before[:0], adding, true
 	if !adding {
 		return
 	}
@@ -126,6 +147,7 @@ func (s *symbols) find(dst []byte, i int, name string) ([]byte, int) {
 		dst, i = s.leave(dst, i)
 	}
 	if i == len(s.before) || s.before[i].Name != name {
+		s.moved = true
 		s.before = slices.Insert(s.before, i, symbolized{Label: labels.Label{Name: name}})
 	}
 	return dst, i
@@ -136,10 +158,12 @@ func (s *symbols) find(dst []byte, i int, name string) ([]byte, int) {
 func (s *symbols) leave(dst []byte, i int) ([]byte, int) {
 	b := &s.before[i]
 	if b.added == 0 {
+		s.moved = true
 		s.before = slices.Delete(s.before, i, i+1)
 		return dst, i
 	}
 	if b.own {
+		s.moved = true
 		b.own, b.Value, b.size = false, s.added[b.added-1].Value, 0
 	}
 	if b.size == 0 {
@@ -150,9 +174,16 @@ func (s *symbols) leave(dst []byte, i int) ([]byte, int) {
 
 // give is for a label that a series has, with another value or for the first
 // time.
-func (s *symbols) give(b *symbolized, value string) {
-	if b.added == 0 || !s.added[b.added-1].force {
-		b.Value, b.own, b.size = value, b.added > 0, 0
+func (s *symbols) give(i int, value string) {
+	b := &s.before[i]
+	switch {
+	case b.added == 0:
+		b.Value, b.size = value, 0
+		s.changed = append(s.changed, i)
+	case !s.added[b.added-1].force:
+		b.Value, b.own, b.size = value, true, 0
+		s.moved = true
+	default:
 	}
 	if b.size == 0 {
 		s.refer(b)

@@ -26,7 +26,7 @@ const (
 	journalFolder    = "ship"        // of the shipper
 	serverFolder     = "chunks_head" // of a Prometheus that is no agent
 	generationFile   = "generation"
-	lockFile         = "lock" // of tsdbutil.DirLocker
+	lockFile         = "lock"  // of tsdbutil.DirLocker
 	maxGeneration    = 1 << 30 // a higher number is none of ours
 	cleanStartMetric = "prometheus_agent_clean_start"
 

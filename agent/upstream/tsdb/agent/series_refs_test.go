@@ -7,9 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/stretchr/testify/require"
 )
 
 // Whatever came and went, what is found is what a map would find, by an appender

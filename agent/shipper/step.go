@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shipper
+
+import "strings"
+
+const (
+	// mostSteps labels of a series may have other values than those of the series
+	// before it; seldom have more.
+	mostSteps = 2
+	noStep    = 0xff
+	// bookSize bounds the values that a book has. Where most series have values of
+	// their own it is of no use.
+	bookSize = 1 << 14
+	// A book that had no place so often is likely to be full of what is gone.
+	mostMissed = 1 << 19
+)
+
+// step is how the labels of a series differ from those of the one before it: in
+// a scrape the same series follow one another again and again. With it most
+// series are written without looking at their labels. The encoder that wrote a
+// series last has given it; the zero value is none.
+type step struct {
+	book   *book // of that encoder
+	number uint32
+	from   uint32            // number of the series before; 0 when it differs in more
+	values [mostSteps]uint16 // of the book
+	at     [mostSteps]uint8  // which labels have those; noStep
+}
+
+// book numbers the series that one encoder has written, and the values by which
+// they differed.
+type book struct {
+	series uint32 // the number given last
+	ids    map[string]uint16
+	values []bookValue
+	missed int // values that had no place
+}
+
+type bookValue struct {
+	text    string
+	request uint32 // the last one that had it
+	ref     uint32 // in that one's table
+}
+
+func newBook() *book { return &book{ids: map[string]uint16{}} }
+
+// worn says whether it is time for a new one.
+func (b *book) worn() bool { return b.series > 1<<31 || b.missed > mostMissed }
+
+// id is the number of a value; false when the book is full.
+func (b *book) id(value string) (uint16, bool) {
+	id, ok := b.ids[value]
+	switch {
+	case ok:
+	case len(b.values) < bookSize:
+		id, ok = uint16(len(b.values)), true
+		value = strings.Clone(value) // It is a part of the labels of a series.
+		b.ids[value] = id
+		b.values = append(b.values, bookValue{text: value})
+	default:
+		b.missed++
+	}
+	return id, ok
+}
+
+// follow makes before that of a series, if that is known to follow the one that
+// was written last.
+func (s *symbols) follow(to *step) bool {
+	if to.from == 0 || to.from != s.last || to.book != s.book {
+		return false
+	}
+	for i, at := range to.at {
+		if at == noStep {
+			break
+		}
+		v, b := &s.book.values[to.values[i]], &s.before[at]
+		if v.request != s.request {
+			v.request, v.ref = s.request, s.ref(v.text)
+		}
+		b.Value = v.text
+		b.size = uint8(len(appendVarint(b.refs[:b.named], uint64(v.ref))))
+	}
+	s.last = to.number
+	return true
+}
+
+// remember keeps how a series followed the one before it.
+func (s *symbols) remember(to *step) {
+	if to.book != s.book {
+		s.book.series++
+		*to = step{book: s.book, number: s.book.series}
+	}
+	from := s.last
+	s.last, to.from = to.number, 0
+	if s.moved || len(s.changed) > mostSteps {
+		return
+	}
+	to.at = [mostSteps]uint8{noStep, noStep}
+	for i, at := range s.changed {
+		id, ok := s.book.id(s.before[at].Value)
+		if !ok || at >= noStep {
+			return
+		}
+		to.at[i], to.values[i] = uint8(at), id
+	}
+	to.from = from
+}
