@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the Go benchmarks of the packages that handle samples where this branch left another one and here, in turn, so that
 # what else the machine does meanwhile meets both, and compares them by benchstat. What is not committed counts as here.
-# Of agent/upstream only the benchmark of ours is run: all of Prometheus's take an hour.
+# Of agent/upstream only the benchmarks of ours are run: all of Prometheus's take an hour.
 #
 # usage: e2e/bench-compare.sh [BRANCH [REGEXP [COUNT]]], by default main, all benchmarks, and 6 times
 set -euo pipefail
@@ -41,7 +41,7 @@ measure() {
   cd "$1"
   for package in $(packages); do
     local wanted=$regexp
-    [ "$package" != agent/upstream/scrape ] || wanted=KnownLines
+    [[ "$package" != agent/upstream/* ]] || wanted='KnownLines|SeriesRefs'
     (cd "$package" && "$scratch/$2-programs/${package//\//-}" -test.run '^$' -test.bench "$wanted" -test.benchmem) >>"$scratch/$2.txt"
   done
 }

@@ -5,27 +5,28 @@ package shipper
 import "strings"
 
 const (
-	// mostSteps labels of a series may have other values than those of the series
-	// before it; seldom have more.
-	mostSteps = 2
-	noStep    = 0xff
-	// bookSize bounds the values that a book has. Where most series have values of
-	// their own it is of no use.
-	bookSize = 1 << 14
+	// mostChanged labels may have other values than those of the series before;
+	// seldom more have: the name and one.
+	mostChanged = 2
+	noLabel     = 0xff
+	// bookSize bounds the values that a book has, and longestValue each. Where most
+	// series have values of their own it is of no use.
+	bookSize     = 1 << 14
+	longestValue = 256
 	// A book that had no place so often is likely to be full of what is gone.
 	mostMissed = 1 << 19
 )
 
 // step is how the labels of a series differ from those of the one before it: in
-// a scrape the same series follow one another again and again. With it most
-// series are written without looking at their labels. The encoder that wrote a
-// series last has given it; the zero value is none.
+// scrape after scrape the same series follow one another. With it most series
+// are written without a look at their labels. It is of the encoder that wrote
+// the series last; the zero value is none.
 type step struct {
 	book   *book // of that encoder
 	number uint32
-	from   uint32            // number of the series before; 0 when it differs in more
-	values [mostSteps]uint16 // of the book
-	at     [mostSteps]uint8  // which labels have those; noStep
+	from   uint32              // number of the series before; 0 when it differs in more
+	values [mostChanged]uint16 // of the book
+	at     [mostChanged]uint8  // which labels have those; noLabel
 }
 
 // book numbers the series that one encoder has written, and the values by which
@@ -48,11 +49,11 @@ func newBook() *book { return &book{ids: map[string]uint16{}} }
 // worn says whether it is time for a new one.
 func (b *book) worn() bool { return b.series > 1<<31 || b.missed > mostMissed }
 
-// id is the number of a value; false when the book is full.
+// id is the number of a value; false when there is no place for it.
 func (b *book) id(value string) (uint16, bool) {
 	id, ok := b.ids[value]
 	switch {
-	case ok:
+	case ok || len(value) > longestValue:
 	case len(b.values) < bookSize:
 		id, ok = uint16(len(b.values)), true
 		value = strings.Clone(value) // It is a part of the labels of a series.
@@ -71,7 +72,7 @@ func (s *symbols) follow(to *step) bool {
 		return false
 	}
 	for i, at := range to.at {
-		if at == noStep {
+		if at == noLabel {
 			break
 		}
 		v, b := &s.book.values[to.values[i]], &s.before[at]
@@ -93,13 +94,13 @@ func (s *symbols) remember(to *step) {
 	}
 	from := s.last
 	s.last, to.from = to.number, 0
-	if s.moved || len(s.changed) > mostSteps {
+	if s.moved || len(s.changed) > mostChanged {
 		return
 	}
-	to.at = [mostSteps]uint8{noStep, noStep}
+	to.at = [mostChanged]uint8{noLabel, noLabel}
 	for i, at := range s.changed {
 		id, ok := s.book.id(s.before[at].Value)
-		if !ok || at >= noStep {
+		if !ok || at >= noLabel {
 			return
 		}
 		to.at[i], to.values[i] = uint8(at), id

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -111,7 +112,7 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 // had no place for.
 func TestBookIsBounded(t *testing.T) {
 	e := &encoder2{}
-	all := make([]point, 2*bookSize)
+	all := make([]point, bookSize+1000)
 	for i := range all {
 		all[i] = point{t: 1, v: 1, series: &series{labels: labels.FromStrings("__name__", "a", "id", strconv.Itoa(i))}}
 	}
@@ -129,6 +130,9 @@ func TestBookIsBounded(t *testing.T) {
 	}
 	if all[len(all)-1].series.step.from != 0 {
 		t.Error("a series whose value had no place has a step")
+	}
+	if id, ok := first.id(strings.Repeat("a", longestValue+1)); ok || first.missed != 3*999 {
+		t.Errorf("a long value has number %d, %d had no place", id, first.missed)
 	}
 	first.missed = mostMissed + 1
 	compare2(t, e, all[bookSize:], e.opts)
