@@ -27,6 +27,14 @@ type seriesRefs struct {
 // refPage changes under mu of its seriesRefs only.
 type refPage [refsPerPage]atomic.Pointer[memSeries]
 
+// get is nil, too, where there is no page.
+func (p *refPage) get(ref chunks.HeadSeriesRef) *memSeries {
+	if p == nil {
+		return nil
+	}
+	return p[ref%refsPerPage].Load()
+}
+
 func newSeriesRefs() *seriesRefs { return &seriesRefs{pages: map[uint64]*refPage{}} }
 
 func (r *seriesRefs) page(number uint64) *refPage {
@@ -36,11 +44,7 @@ func (r *seriesRefs) page(number uint64) *refPage {
 }
 
 func (r *seriesRefs) get(ref chunks.HeadSeriesRef) *memSeries {
-	p := r.page(uint64(ref) / refsPerPage)
-	if p == nil {
-		return nil
-	}
-	return p[ref%refsPerPage].Load()
+	return r.page(uint64(ref) / refsPerPage).get(ref)
 }
 
 func (r *seriesRefs) set(s *memSeries) {
@@ -97,15 +101,12 @@ type seriesFinder struct {
 
 func (f *seriesFinder) find(in *seriesRefs, ref chunks.HeadSeriesRef) *memSeries {
 	number := uint64(ref) / refsPerPage
-	if f.page != nil && f.number == number {
-		if s := f.page[ref%refsPerPage].Load(); s != nil {
+	if f.number == number {
+		if s := f.page.get(ref); s != nil {
 			return s
 		}
 	}
 	// A page that became empty may have been followed by another one.
 	f.page, f.number = in.page(number), number
-	if f.page == nil {
-		return nil
-	}
-	return f.page[ref%refsPerPage].Load()
+	return f.page.get(ref)
 }
