@@ -63,9 +63,10 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 	clear(w.exemplars)
 	// The memory of the shards is used again, so long as it is not that of an
 	// outsized window.
+	outsized := max(4*perRequest, 2*w.size()/shards)
 	for i := range min(len(old), shards) {
 		clear(old[i])
-		if cap(old[i]) <= 4*perRequest {
+		if cap(old[i]) <= outsized {
 			w.shards[i] = old[i][:0]
 		}
 	}
@@ -166,10 +167,15 @@ const maxWindow = 1 << 18
 // room is how many points are still to come until it is full.
 func (w *window) room() int { return max(w.size()-w.points, 1) }
 
-// size is how many points it is to have: a request for each shard. Shards are not
-// of the same size, and what is too much for one request takes another.
+// fewestRequests are in a full window, also of few shards: it ends with a record,
+// so that its last request is seldom full.
+const fewestRequests = 4
+
+// size is how many points it is to have: a request for each shard, or a few for
+// few. Shards are not of the same size, and what is too much for one request takes
+// another.
 func (w *window) size() int {
-	most := w.plan.Shards * w.plan.PerRequest
+	most := max(w.plan.Shards, fewestRequests) * w.plan.PerRequest
 	if w.plan.Shards > 1 {
 		most -= most / 16
 	}

@@ -151,13 +151,15 @@ func TestWindowTakesWholeRequests(t *testing.T) {
 		full                 bool
 	}{
 		{1, 0, 5000, false},
-		{1, 900, 5000, false},
-		{1, 1515, 485, false},
-		{1, 1515, 505, true},
-		{1, 2000, 1, true},
-		{2, 3000, 505, false},
-		{2, 3535, 505, true},
-		{2, 3750, 1, true},
+		{1, 3900, 5000, false},
+		{1, 7515, 485, false},
+		{1, 7515, 505, true},
+		{1, 8000, 1, true},
+		{2, 7000, 500, false},
+		{2, 7035, 505, true},
+		{2, 7500, 1, true},
+		{8, 14_500, 500, false},
+		{8, 14_535, 505, true},
 	} {
 		w := &window{}
 		w.reset(logged.Position{}, tc.shards, 2000)
