@@ -3,6 +3,7 @@
 package shipper
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -167,4 +168,52 @@ func FuzzMandatoryLabels(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Labels that the rules left alone are not kept a second time, and what leaves is
+// what stood in the builder.
+func TestRulesThatChangeNothingKeepNothing(t *testing.T) {
+	const (
+		drop     = "  - {source_labels: [__name__], regex: other, action: drop}\n"
+		same     = "  - {source_labels: [zone], target_label: zone}\n"
+		another  = "  - {source_labels: [zone], target_label: zone, replacement: x$1}\n"
+		fewer    = "  - {action: labeldrop, regex: zone}\n"
+		more     = "  - {target_label: more, replacement: x}\n"
+		external = "  - {target_label: region, replacement: x}\n"
+	)
+	random := rand.New(rand.NewPCG(1, 2))
+	kept, values := map[bool]int{}, []string{"", "1", "r1", "prod"}
+	for _, rules := range []string{drop, same, another, fewer, more, external, "  - {action: labeldrop, regex: region}\n"} {
+		for _, trusted := range [][]string{nil, {"federate"}} {
+			cfg := given(t, "prod", drop+rules, trusted...)
+			set, err := newSettings(cfg, cfg.Prometheus.RemoteWriteConfigs[0], false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set.version = 1
+			for range 300 {
+				lb := labels.NewScratchBuilder(0)
+				lb.Add("__name__", "app")
+				for _, name := range []string{"clustername", "environment", "more", "region", "zone"} {
+					if random.IntN(2) == 0 {
+						lb.Add(name, values[random.IntN(len(values))])
+					}
+				}
+				s, b := &series{logged: lb.Labels()}, labels.NewBuilder(labels.EmptyLabels())
+				set.resolve(s, b)
+				kept[s.complete]++
+				var got []labels.Label
+				got = appendMerged(got, s, set.encode.added)
+				if want := b.Labels(); !labels.Equal(labels.New(got...), want) {
+					t.Fatalf("rules %s: %s left as %v, want %s", rules, s.logged, got, want)
+				}
+				if plain := appendMerged(nil, &series{labels: s.logged}, set.encode.added); s.complete == slices.Equal(plain, got) {
+					t.Errorf("rules %s: %s, which leaves as %v, is kept: %v", rules, s.logged, got, s.complete)
+				}
+			}
+		}
+	}
+	if kept[true] == 0 || kept[false] == 0 {
+		t.Errorf("kept or not: %v", kept)
+	}
 }
