@@ -68,6 +68,7 @@ type guard struct {
 
 // guardRules are those of one config; never modified.
 type guardRules struct {
+	number    uint64 // counts configs, from 1
 	jobs      []string
 	trusted   []string // jobs that may set the mandatory labels
 	mandatory []string // label names
@@ -107,7 +108,7 @@ func newGuard(next storage.AppendableV2, admit func(job string) (done func(), ok
 }
 
 func (g *guard) apply(cfg *config.Config) {
-	rules := &guardRules{trusted: slices.Clone(cfg.Agent.TrustedLabelJobs)}
+	rules := &guardRules{number: g.rules.Load().number + 1, trusted: slices.Clone(cfg.Agent.TrustedLabelJobs)}
 	for _, l := range cfg.MandatoryLabels() {
 		rules.mandatory = append(rules.mandatory, l.Name)
 	}
@@ -137,6 +138,9 @@ func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	a.AppenderV2 = g.next.AppenderV2(logged.WithJob(ctx, a.job))
 	rules := g.rules.Load()
 	a.mandatory, a.trusted, a.tally = rules.mandatory, slices.Contains(rules.trusted, a.job), rules.tallies[a.job]
+	if a.target != nil && rules.number < 1<<(64-scrape.RefBits) {
+		a.stamp = storage.SeriesRef(rules.number << scrape.RefBits)
+	}
 	return a
 }
 
@@ -149,6 +153,10 @@ type guardedAppender struct {
 	job       string
 	trusted   bool // the job may set mandatory labels
 	mandatory []string
+	// stamp stands in the refs that are given back for labels that no rule concerns.
+	// The library keeps a ref with the labels that it was given for, so those need
+	// not be looked at again. 0 is none.
+	stamp     storage.SeriesRef
 	conflicts []int // how many of each, since the last Commit or Rollback
 	posing    int   // the same
 	tally     *tally
@@ -161,9 +169,12 @@ type guardedAppender struct {
 // Append implements storage.AppenderV2.
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	a.labels += int64(ls.ByteSize())
+	stamp := ref &^ scrape.RefMask
+	ref &= scrape.RefMask
+	clean := stamp == a.stamp && stamp != 0
 	if strings.HasSuffix(opts.MetricFamilyName, ofReport) {
 		a.brought.take(opts.MetricFamilyName, v)
-	} else if posesAsReport(a.target, ls) {
+	} else if !clean && posesAsReport(a.target, ls) {
 		a.posing++
 		return 0, nil
 	}
@@ -171,8 +182,9 @@ func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	// it has forgotten the ref meanwhile. And ref is not given on, so that the
 	// labels decide: it may be of a time when other rules made another series
 	// of them.
-	if slices.ContainsFunc(a.mandatory, ls.Has) {
-		ref = 0
+	stamp = a.stamp
+	if !clean && slices.ContainsFunc(a.mandatory, ls.Has) {
+		ref, stamp = 0, 0
 		if !a.trusted {
 			ls = a.rename(ls)
 		}
@@ -180,6 +192,9 @@ func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	got, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
 	if err != nil {
 		err = a.guard.inWordsOfTheLibrary(err)
+	}
+	if got != 0 && got <= scrape.RefMask {
+		got |= stamp
 	}
 	return got, err
 }

@@ -140,6 +140,68 @@ func TestGuardLetsLabelsDecideNotRefsOfOtherRules(t *testing.T) {
 	}
 }
 
+// What was found in order is not looked at again while the rules are the same, and
+// its ref is given to the log as the log gave it.
+func TestGuardLooksAtLabelsOnce(t *testing.T) {
+	s := &sink{}
+	g := guardOf(s, prometheus.NewRegistry())
+	clean := labels.FromStrings("__name__", "app", "zone", "1")
+	spoofed := labels.FromStrings("__name__", "app", "zone", "1", "environment", "dev")
+	give := func(ref storage.SeriesRef, ls labels.Labels) storage.SeriesRef {
+		t.Helper()
+		got, err := g.AppenderV2(contextOf("app")).Append(ref, ls, 0, 1, 1, nil, nil, storage.AOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	stamped := give(0, clean)
+	if stamped&scrape.RefMask != 1 || stamped == 1 {
+		t.Fatalf("the ref of labels in order is %x", uint64(stamped))
+	}
+	for range 3 {
+		if got := give(0, spoofed); got&^scrape.RefMask != 0 {
+			t.Errorf("the ref of labels that were renamed is %x", uint64(got))
+		}
+	}
+	if got := give(stamped, clean); got&^scrape.RefMask != stamped&^scrape.RefMask {
+		t.Errorf("looked at again: %x, then %x", uint64(stamped), uint64(got))
+	}
+	if diff := cmp.Diff([]storage.SeriesRef{0, 0, 0, 0, 1}, s.refs); diff != "" {
+		t.Errorf("refs given to the log (-want +got):\n%s", diff)
+	}
+
+	// By other rules it is looked at again.
+	g.apply(&config.Config{
+		Prometheus: &promconfig.Config{ScrapeConfigs: []*promconfig.ScrapeConfig{{JobName: "app"}}},
+		Agent:      config.Agent{RequiredLabels: []string{"zone"}},
+	})
+	s.pending, s.refs = nil, nil
+	if got := give(stamped, clean); got&^scrape.RefMask != 0 || !s.pending[0].Has("exported_zone") || s.refs[0] != 0 {
+		t.Errorf("by new rules: %s by ref %d gave %x", s.pending[0], s.refs[0], uint64(got))
+	}
+	// Nor does one vouch for what is scraped without a target.
+	if got, _ := g.AppenderV2(context.Background()).Append(stamped, clean, 0, 1, 1, nil, nil, storage.AOptions{}); got&^scrape.RefMask != 0 {
+		t.Errorf("without a target: %x", uint64(got))
+	}
+}
+
+// A series that a target exposes as one of the agent's own never gets a ref that
+// keeps it from being looked at.
+func TestGuardAlwaysLooksAtPosingSeries(t *testing.T) {
+	s := &sink{}
+	g := guardOf(s, prometheus.NewRegistry())
+	up := labels.FromStrings("__name__", "up", "job", "federate")
+	for range 3 {
+		if got, err := g.AppenderV2(contextOf("app")).Append(0, up, 0, 1, 1, nil, nil, storage.AOptions{}); got != 0 || err != nil {
+			t.Errorf("got %x and %v", uint64(got), err)
+		}
+	}
+	if len(s.pending) > 0 {
+		t.Errorf("logged: %v", s.pending)
+	}
+}
+
 func TestGuardWithoutTargetTrustsNobody(t *testing.T) {
 	s := &sink{}
 	app := guardOf(s, prometheus.NewRegistry(), "federate").AppenderV2(context.Background())
@@ -254,9 +316,10 @@ func BenchmarkGuard(b *testing.B) {
 			ls := lb.Labels()
 			app := guardOf(&sink{}, prometheus.NewRegistry()).AppenderV2(contextOf("app"))
 			app.(*guardedAppender).AppenderV2 = discard{}
+			ref := storage.SeriesRef(1)
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = app.Append(1, ls, 0, 1, 1, nil, nil, storage.AOptions{})
+				ref, _ = app.Append(ref, ls, 0, 1, 1, nil, nil, storage.AOptions{})
 			}
 		})
 	}

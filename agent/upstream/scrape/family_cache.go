@@ -3,10 +3,12 @@
 package scrape
 
 import (
+	"math"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 )
 
@@ -22,6 +24,7 @@ type familyChain struct {
 	lastFamily  *metaEntry // what was told something of last in this iteration
 	families    int        // that were told something of in the iteration countedAt
 	countedAt   uint32
+	numbered    uint16 // what numberFamily gave last
 
 	metaFound *metaEntry // by the parser of known lines, until setHelp or setType is called
 }
@@ -73,10 +76,36 @@ func (c *scrapeCache) tell(mfName []byte) (*metaEntry, int) {
 	} else {
 		e = &metaEntry{Metadata: metadata.Metadata{Type: model.MetricTypeUnknown}, name: string(mfName)}
 		e.plainName = model.LegacyValidation.IsValidMetricName(e.name)
+		e.number = c.numberFamily()
 		c.metadata[e.name] = e
 	}
 	c.touchFamily(e)
 	return e, oldSize
+}
+
+// numberFamily gives a family of one name and type a number. A target that had
+// many is given 0 for more.
+func (c *familyChain) numberFamily() uint16 {
+	if c.numbered < math.MaxUint16 {
+		c.numbered++
+		return c.numbered
+	}
+	return 0
+}
+
+// has says whether a series is part of the family. e is its entry, or nil; its
+// labels need not be looked at twice.
+func (m *metaEntry) has(e *cacheEntry, lset labels.Labels, mfName []byte) bool {
+	if e != nil && e.family == m.number && m.number != 0 {
+		return true
+	}
+	if !isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), mfName, m.Type) {
+		return false
+	}
+	if e != nil {
+		e.family = m.number
+	}
+	return true
 }
 
 // touchFamily notes that something is told of a family in this iteration.

@@ -996,6 +996,7 @@ type metaEntry struct {
 	plainName bool       // It needs no quotes.
 	plainHelp bool       // Help needs no escaping.
 	next      *metaEntry // The family that followed in the last scrape.
+	number    uint16     // Of this name and type, see numberFamily.
 
 	lastIter       uint32 // Last scrape iteration the entry was observed at.
 	lastIterChange uint32 // Last scrape iteration the entry was changed at.
@@ -1084,6 +1085,7 @@ func (c *scrapeCache) setType(mfName []byte, t model.MetricType) ([]byte, *metaE
 	e, oldSize := c.tell(mfName)
 	if e.Type != t {
 		e.Type = t
+		e.number = c.numberFamily()
 		e.lastIterChange = c.iter
 	}
 	c.metadataSize += e.size() - oldSize

@@ -308,7 +308,7 @@ loop:
 			if sl.appendMetadataToWAL && lastMeta != nil {
 				// In majority cases we can trust that the current series/histogram is matching the lastMeta and lastMFName.
 				// However, optional TYPE, etc metadata and broken OM text can break this, detect those cases here.
-				if !isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), lastMFName, lastMeta.Type) {
+				if !lastMeta.has(ce, lset, lastMFName) {
 					lastMeta = nil // Don't pass knowingly broken metadata, now, nor on the next line.
 				}
 				if lastMeta != nil {

@@ -29,9 +29,17 @@ type cacheEntry struct {
 	lastIter uint32 // when it was exposed last
 	tracked  uint32 // the last iteration in which it was tracked for staleness
 	next     uint32 // 1 + the number of the entry that followed it then
+	family   uint16 // number of one that it is part of; 0 is not known
 	dropped  bool
 	text     bool // PromParser accepted the text
 }
+
+// RefBits of a ref are of the series. What an appender sets above them comes back
+// to it with the same labels, and makes no other series of them.
+const (
+	RefBits = 40
+	RefMask = storage.SeriesRef(1)<<RefBits - 1
+)
 
 // firstIter lets an entry that was never tracked be of no iteration at hand.
 const firstIter = 2
@@ -284,16 +292,16 @@ func (s *seriesTable) forEachStale(f func(storage.SeriesRef, labels.Labels) bool
 	gone := make(map[storage.SeriesRef]uint32, s.before-s.again)
 	for number := range s.entries {
 		if e := &s.entries[number]; e.tracked == s.iter-1 {
-			gone[e.ref] = uint32(number)
+			gone[e.ref&RefMask] = uint32(number)
 		}
 	}
 	for number := range s.entries {
 		if e := &s.entries[number]; e.tracked == s.iter {
-			delete(gone, e.ref)
+			delete(gone, e.ref&RefMask)
 		}
 	}
-	for ref, number := range gone {
-		if !f(ref, s.entries[number].lset) {
+	for _, number := range gone {
+		if e := &s.entries[number]; !f(e.ref, e.lset) {
 			return
 		}
 	}

@@ -65,7 +65,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 	}
 
 	s.Lock()
-	lastTS := s.lastTs
+	lastTS, meta := s.lastTs, s.meta
 	s.Unlock()
 
 	if a.opts.EnableSTAsZeroSample && st != 0 {
@@ -123,9 +123,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 		partialErr = a.appendExemplars(s, opts.Exemplars)
 	}
 	if a.opts.EnableMetadataWALRecords && !opts.Metadata.IsEmpty() {
-		s.Lock()
-		metaChanged := metadata.IsZeroHandle(s.meta) || !s.meta.Value().Equals(opts.Metadata)
-		s.Unlock()
+		metaChanged := metadata.IsZeroHandle(meta) || !meta.Value().Equals(opts.Metadata)
 		if metaChanged {
 			a.pendingMetadata = append(a.pendingMetadata, record.RefMetadata{
 				Ref:  s.ref,
