@@ -112,7 +112,7 @@ func (a *appender) Commit() error {
 		return errNotWritten
 	}
 	a.log.unfinished.begin(a)
-	err := a.AppenderV2.Commit()
+	err := a.log.writers.do(a.AppenderV2.Commit)
 	if err == nil {
 		a.log.unfinished.end(a)
 	}
@@ -131,5 +131,5 @@ func (a *appender) Rollback() error {
 	if a.AppenderV2 == nil {
 		return nil
 	}
-	return a.AppenderV2.Rollback()
+	return a.log.writers.do(a.AppenderV2.Rollback)
 }

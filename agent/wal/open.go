@@ -62,6 +62,7 @@ func (l *Log) Open() (err error) {
 	l.showLock()
 	l.look()
 	l.began = l.opts.Now()
+	l.writers.start()
 	return nil
 }
 

@@ -150,6 +150,7 @@ type Log struct {
 	forecast forecast
 
 	unfinished unfinished
+	writers    writers
 
 	locker *tsdbutil.DirLocker // nil when there is no lock
 	locks  *prometheus.Registry
@@ -276,6 +277,7 @@ func (l *Log) Close() error {
 	l.look()
 	l.ending.begin()
 	err := l.db.Close()
+	l.writers.close()
 	l.look()
 	err = errors.Join(err, l.hold.sync(), l.idle.Close())
 	l.hold.close()
