@@ -37,9 +37,10 @@ type sender struct {
 	park    time.Duration
 	polite  time.Duration
 	groups  atomic.Uint32 // counts requests, for grouping
+	bench   bench
 
 	mu       sync.Mutex // guards the fields below
-	benches  []*bench   // not in use
+	bodies   [][]byte   // not in use
 	set      *settings  // that what follows is of
 	metrics  *sendMetrics
 	protocol protocol
@@ -69,10 +70,10 @@ func (s *sender) deliver(ctx context.Context, set *settings, points []point, int
 		return nil
 	}
 	d := &delivery{
-		sender: s, set: set, metrics: s.enter(set), bench: s.takeBench(), fates: into,
+		sender: s, set: set, metrics: s.enter(set), body: s.takeBody(), fates: into,
 		whole: len(points), grouped: len(points) > fewPoints,
 	}
-	defer s.giveBench(d.bench)
+	defer func() { s.giveBody(d.body) }()
 	err := d.send(ctx, points)
 	if errors.Is(err, errReplaced) {
 		s.remember(d.settled)
@@ -96,7 +97,7 @@ type delivery struct {
 	sender  *sender
 	set     *settings
 	metrics *sendMetrics
-	bench   *bench
+	body    []byte // of the last attempt
 	fates   *fates
 	whole   int // points of the request before anything was cut
 
@@ -186,15 +187,14 @@ func (d *delivery) ask(ctx context.Context, points []point) ([]point, answer, er
 func (d *delivery) attempt(ctx context.Context, points []point, attempt int) answer {
 	s := d.sender
 	v2 := d.set.v2 && !d.old && !s.fellBack(d.set)
-	body, leftOut := d.bench.encode(d.set, v2, points)
-	d.leftOut = leftOut
+	d.body, d.leftOut = s.bench.encode(d.set, v2, points, d.body)
 	if len(points) == d.whole {
-		d.tiny = len(body) < tinyBody
+		d.tiny = len(d.body) < tinyBody
 	}
-	d.metrics.attempted(points, len(body))
+	d.metrics.attempted(points, len(d.body))
 	begun := time.Now()
 	s.state.begin()
-	a := d.set.client.post(ctx, v2, body, attempt)
+	a := d.set.client.post(ctx, v2, d.body, attempt)
 	s.state.end()
 	d.metrics.duration.Observe(time.Since(begun).Seconds())
 	if v2 {

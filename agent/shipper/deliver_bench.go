@@ -2,17 +2,24 @@
 
 package shipper
 
-import "github.com/klauspost/compress/snappy"
+import (
+	"sync"
 
-const (
-	// maxBenches are kept for the next requests.
-	maxBenches = 4
-	// maxBenchBytes is the largest buffer that is kept.
-	maxBenchBytes = 4 << 20
+	"github.com/klauspost/compress/snappy"
 )
 
-// bench is what one request is made on. It is for one goroutine.
+const (
+	// maxBodies are kept for the next requests.
+	maxBodies = 4
+	// maxKept is the largest buffer that is kept.
+	maxKept = 4 << 20
+)
+
+// bench is what requests are made on, one after another: that takes far less time
+// than an answer, and much more memory than what is sent. One encoder for all
+// knows how series followed one another. It may be used concurrently.
 type bench struct {
+	mu      sync.Mutex // guards the fields below
 	set     *settings
 	v2      bool
 	encoder encoder
@@ -20,34 +27,11 @@ type bench struct {
 	packed  []byte
 }
 
-func (s *sender) takeBench() *bench {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.benches); n > 0 {
-		b := s.benches[n-1]
-		s.benches = s.benches[:n-1]
-		return b
-	}
-	return &bench{}
-}
-
-func (s *sender) giveBench(b *bench) {
-	if cap(b.plain) > maxBenchBytes {
-		b.plain = nil
-	}
-	if cap(b.packed) > maxBenchBytes {
-		b.packed = nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.benches) < maxBenches {
-		s.benches = append(s.benches, b)
-	}
-}
-
-// encode returns the compressed message, which is good until the next call, and
-// how many exemplars it could not take.
-func (b *bench) encode(set *settings, v2 bool, points []point) (body []byte, leftOut int) {
+// encode returns the compressed message, in the memory of body if that is enough,
+// and how many exemplars it could not take.
+func (b *bench) encode(set *settings, v2 bool, points []point, body []byte) (made []byte, leftOut int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.encoder == nil || b.set != set || b.v2 != v2 {
 		b.set, b.v2, b.encoder = set, v2, newEncoder(v2, set.encode)
 	}
@@ -55,5 +39,33 @@ func (b *bench) encode(set *settings, v2 bool, points []point) (body []byte, lef
 	if n := snappy.MaxEncodedLen(len(b.plain)); cap(b.packed) < n {
 		b.packed = make([]byte, n)
 	}
-	return snappy.Encode(b.packed[:cap(b.packed)], b.plain), b.encoder.exemplarsLeftOut()
+	body = append(body[:0], snappy.Encode(b.packed[:cap(b.packed)], b.plain)...)
+	if cap(b.plain) > maxKept {
+		b.plain = nil
+	}
+	if cap(b.packed) > maxKept {
+		b.packed = nil
+	}
+	return body, b.encoder.exemplarsLeftOut()
+}
+
+// takeBody returns memory for what is sent, or nil.
+func (s *sender) takeBody() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.bodies)
+	if n == 0 {
+		return nil
+	}
+	body := s.bodies[n-1]
+	s.bodies = s.bodies[:n-1]
+	return body
+}
+
+func (s *sender) giveBody(body []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.bodies) < maxBodies && cap(body) <= maxKept {
+		s.bodies = append(s.bodies, body)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -239,4 +241,49 @@ func TestTroubleAndItsEndAreLogged(t *testing.T) {
 			t.Errorf("the log is\n%s", out.String())
 		}
 	})
+}
+
+// What waits for its answer is as large as what was sent of it: many requests do
+// when a receiver is slow.
+func TestWaitingRequestsAreSmall(t *testing.T) {
+	const requests, points, most = 50, 2000, 64 << 10
+	var waiting sync.WaitGroup
+	answers := make(chan struct{})
+	waiting.Add(requests)
+	set, _ := scriptedSettings(func(int) (int, map[string]string) {
+		waiting.Done()
+		<-answers
+		return 204, map[string]string{
+			"X-Prometheus-Remote-Write-Samples-Written": strconv.Itoa(points), "X-Prometheus-Remote-Write-Histograms-Written": "0",
+			"X-Prometheus-Remote-Write-Exemplars-Written": "0",
+		}
+	})
+	set.v2 = true
+	s, all := patient(), make([][]point, requests)
+	for i := range all {
+		all[i] = makePoints(points, 1)
+	}
+	before := heapInUse()
+	var ended sync.WaitGroup
+	for i := range all {
+		ended.Go(func() {
+			if err := s.deliver(t.Context(), set, all[i], &fates{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waiting.Wait()
+	after := heapInUse()
+	close(answers)
+	ended.Wait()
+	if each := (after - before) / requests; each > most {
+		t.Errorf("a request that waits takes %d bytes", each)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

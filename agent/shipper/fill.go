@@ -46,8 +46,8 @@ func (d *destination) take(b *logged.Batch, set *settings) {
 	d.spare = b
 }
 
-// fill reads the next window: as many records as a request per shard takes, or
-// what came within the batch deadline. It says whether the window is full, and
+// fill reads the next window: as many records as its requests take, or what came
+// within the batch deadline. It says whether the window is full, and
 // whether the log had not all of it at once. io.EOF is that all is shipped and
 // the destination is closing.
 func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
@@ -123,6 +123,7 @@ func (d *destination) open(set *settings) {
 	defer d.mu.Unlock()
 	d.cache.sweep(d.window.number, d.window.points)
 	d.window.reset(d.position(), d.shards.next(set), set.perRequest)
+	d.window.requests = d.shards.requests(set)
 	d.filling = true
 }
 

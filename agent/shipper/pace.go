@@ -10,6 +10,12 @@ const (
 	// paceAgain is after how many windows it is tried again whether more help: a
 	// receiver that was in trouble, or busy, tells nothing about that.
 	paceAgain = 16
+	// fewestRequests a window has, also of few shards: it ends with a record, so that
+	// its last request is seldom full.
+	fewestRequests = 3
+	// quickWindow is how long sending a window may take for the next to have as many.
+	// Of a slow receiver it is soon to be known whether more shards help.
+	quickWindow = time.Second
 )
 
 // pace decides how many requests may be on their way at once: one while the
@@ -21,6 +27,7 @@ type pace struct {
 	rate    float64 // points a second, with as many
 	windows int     // since more were tried
 	behind  bool
+	quick   bool // the last window was sent within quickWindow
 }
 
 // next is the number of shards for the next window.
@@ -28,9 +35,19 @@ func (p *pace) next(set *settings) int {
 	return min(max(p.shards, set.minShards, 1), set.maxShards)
 }
 
+// requests is how many the next window is to have.
+func (p *pace) requests(set *settings) int {
+	shards := p.next(set)
+	if p.quick {
+		return max(shards, fewestRequests)
+	}
+	return shards
+}
+
 // shipped learns from a window, whether it was full, whether the log did not
 // have all of it at once, and how long its points took.
 func (p *pace) shipped(points int, full, waited bool, took time.Duration) {
+	defer func() { p.quick = took <= quickWindow }()
 	switch {
 	case !full:
 		*p = pace{}

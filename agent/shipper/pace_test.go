@@ -85,3 +85,30 @@ func TestPaceKeepsUp(t *testing.T) {
 		t.Errorf("%d shards when half of %d are not enough", n, most)
 	}
 }
+
+// A window has several requests of one shard, but not when those take long: then it
+// would take the longer until there are more shards.
+func TestPaceOfWindows(t *testing.T) {
+	set := &settings{minShards: 1, maxShards: 50}
+	p := &pace{}
+	for i, step := range []struct {
+		full, waited bool
+		took         time.Duration
+		want         int
+	}{
+		{true, true, time.Millisecond, 3},
+		{false, true, time.Millisecond, 3},
+		{true, true, 3 * time.Second, 1},
+		{true, false, 2 * time.Second, 2},
+		{true, false, 2 * time.Second, 4},
+		{true, true, time.Second, 3},
+	} {
+		if n := p.requests(set); i == 0 && n != 1 {
+			t.Errorf("the first window has %d requests", n)
+		}
+		p.shipped(2000*p.requests(set), step.full, step.waited, step.took)
+		if n := p.requests(set); n != step.want {
+			t.Errorf("after window %d: %d requests, want %d", i, n, step.want)
+		}
+	}
+}

@@ -18,6 +18,7 @@ type window struct {
 	number     uint32
 	begin, end logged.Position
 	plan       intent
+	requests   int // that it is to have room for
 	shards     [][]point // Done of them have their answer
 	// exemplars go with the last point of their series before them.
 	exemplars map[*series][]attached
@@ -54,6 +55,7 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 	*w = window{
 		number: w.number + 1, begin: begin, end: begin,
 		plan:      intent{Shards: shards, PerRequest: perRequest, Done: make([]int, shards)},
+		requests:  shards,
 		shards:    make([][]point, shards),
 		progress:  make([]progress, shards),
 		exemplars: w.exemplars,
@@ -63,10 +65,9 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 	clear(w.exemplars)
 	// The memory of the shards is used again, so long as it is not that of an
 	// outsized window.
-	outsized := max(4*perRequest, 2*w.size()/shards)
 	for i := range min(len(old), shards) {
 		clear(old[i])
-		if cap(old[i]) <= outsized {
+		if cap(old[i]) <= 4*perRequest {
 			w.shards[i] = old[i][:0]
 		}
 	}
@@ -167,15 +168,10 @@ const maxWindow = 1 << 18
 // room is how many points are still to come until it is full.
 func (w *window) room() int { return max(w.size()-w.points, 1) }
 
-// fewestRequests are in a full window, also of few shards: it ends with a record,
-// so that its last request is seldom full.
-const fewestRequests = 4
-
-// size is how many points it is to have: a request for each shard, or a few for
-// few. Shards are not of the same size, and what is too much for one request takes
-// another.
+// size is how many points it is to have. Shards are not of the same size, and what
+// is too much for one request takes another.
 func (w *window) size() int {
-	most := max(w.plan.Shards, fewestRequests) * w.plan.PerRequest
+	most := w.requests * w.plan.PerRequest
 	if w.plan.Shards > 1 {
 		most -= most / 16
 	}

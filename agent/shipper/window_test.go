@@ -147,25 +147,27 @@ func TestWindowResolvesAgain(t *testing.T) {
 // would make a request of a few points.
 func TestWindowTakesWholeRequests(t *testing.T) {
 	for _, tc := range []struct {
-		shards, points, more int
-		full                 bool
+		shards, requests, points, more int
+		full                           bool
 	}{
-		{1, 0, 5000, false},
-		{1, 3900, 5000, false},
-		{1, 7515, 485, false},
-		{1, 7515, 505, true},
-		{1, 8000, 1, true},
-		{2, 7000, 500, false},
-		{2, 7035, 505, true},
-		{2, 7500, 1, true},
-		{8, 14_500, 500, false},
-		{8, 14_535, 505, true},
+		{1, 1, 0, 5000, false},
+		{1, 1, 900, 5000, false},
+		{1, 1, 1515, 485, false},
+		{1, 1, 1515, 505, true},
+		{1, 1, 2000, 1, true},
+		{1, 3, 2900, 5000, false},
+		{1, 3, 5025, 505, false},
+		{1, 3, 5555, 505, true},
+		{2, 2, 3000, 505, false},
+		{2, 2, 3535, 505, true},
+		{2, 2, 3750, 1, true},
+		{2, 3, 5625, 1, true},
 	} {
 		w := &window{}
 		w.reset(logged.Position{}, tc.shards, 2000)
-		w.points = tc.points
+		w.points, w.requests = tc.points, tc.requests
 		if got := w.full(tc.more); got != tc.full {
-			t.Errorf("%d points of %d shards are full before %d more: %v", tc.points, tc.shards, tc.more, got)
+			t.Errorf("%d points of %d shards, %d requests, are full before %d more: %v", tc.points, tc.shards, tc.requests, tc.more, got)
 		}
 	}
 }
