@@ -18,7 +18,7 @@ type window struct {
 	number     uint32
 	begin, end logged.Position
 	plan       intent
-	requests   int // that it is to have room for
+	requests   int       // that it is to have room for
 	shards     [][]point // Done of them have their answer
 	// exemplars go with the last point of their series before them.
 	exemplars map[*series][]attached
