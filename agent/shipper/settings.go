@@ -136,43 +136,10 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 		}
 	}
 	s.leave(b, ls)
-	if !s.unchanged(b, ls) { // Else they need not be kept a second time.
-		to.labels, to.complete = b.Labels(), true
+	// Labels that the rules left alone need not be kept a second time.
+	if left := b.Labels(); !labels.Equal(left, labels.New(appendMerged(nil, to, s.encode.added)...)) {
+		to.labels, to.complete = left, true
 	}
-}
-
-// unchanged says whether in b stands what leaves of ls where there are no rules.
-func (s *settings) unchanged(b *labels.Builder, ls labels.Labels) bool {
-	same, left := true, 0
-	b.Range(func(l labels.Label) {
-		same = same && s.plain(ls, l.Name) == l.Value
-		left++
-	})
-	if !same {
-		return false
-	}
-	ls.Range(func(l labels.Label) {
-		if s.plain(ls, l.Name) != "" {
-			left--
-		}
-	})
-	for _, l := range s.encode.added {
-		if l.Value != "" && !ls.Has(l.Name) {
-			left--
-		}
-	}
-	return left == 0
-}
-
-// plain is the value that a label of ls leaves with where there are no rules.
-func (s *settings) plain(ls labels.Labels, name string) string {
-	own := ls.Get(name)
-	for _, l := range s.encode.added {
-		if l.Name == name && (l.force || own == "") {
-			return l.Value
-		}
-	}
-	return own
 }
 
 // enter lets stand in b the labels of a series of the log as the rules see them.
