@@ -825,9 +825,13 @@ func (s *targetScraper) scrape(ctx context.Context) (*http.Response, error) {
 	return s.client.Do(s.req.WithContext(ctx))
 }
 
+// maxDrained is how many bytes of a body that nobody wants are read at most: as many as net/http's server does.
+const maxDrained = 256 << 10
+
 func (s *targetScraper) readResponse(_ context.Context, resp *http.Response, w io.Writer) (string, error) {
 	defer func() {
-		io.Copy(io.Discard, resp.Body)
+		// A short rest is read, so that the connection can be used again. An endless one would be read until the timeout.
+		io.CopyN(io.Discard, resp.Body, maxDrained)
 		resp.Body.Close()
 	}()
 
