@@ -201,7 +201,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 	for i := range long {
 		long[i] = byte('!' + rand.N(90))
 	}
-	points[7].series.labels = labels.FromStrings("__name__", "m", "long", string(long), "n", serial(7))
+	points[7].series.logged = labels.FromStrings("__name__", "m", "long", string(long), "n", serial(7))
 	s, registry := quick(t)
 	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points, &fates{}); err != nil {
 		t.Fatal(err)

@@ -38,18 +38,15 @@ type classicName struct {
 type classicBounds map[*series][]float64
 
 func (c classicBounds) of(s *series) []float64 {
-	if bounds, ok := c[s]; ok || s.classic == nil {
+	if bounds, ok := c[s]; ok || s.classic() == nil {
 		return bounds
 	}
-	return s.classic.bounds
+	return s.classic().bounds
 }
 
 func (c classicBounds) keep() {
 	for s, bounds := range c {
-		if s.classic == nil {
-			s.classic = &classicForm{}
-		}
-		s.classic.bounds = bounds
+		s.toClassic().bounds = bounds
 	}
 }
 
@@ -108,7 +105,7 @@ func (p *point) custom() (h any, bounds []float64, sum float64) {
 // classic appends the samples of the classic series of a histogram.
 func (s *settings) classic(to []point, p *point, custom any, st int64) []point {
 	buckets, count, sum, err := histogram.ClassicBucketCounts(custom, nil)
-	if err != nil || p.series.labels.Get(model.MetricNameLabel) == "" {
+	if err != nil || p.series.labels().Get(model.MetricNameLabel) == "" {
 		return to
 	}
 	var bounds []float64
@@ -134,25 +131,23 @@ func (s *settings) classic(to []point, p *point, custom any, st int64) []point {
 }
 
 func (s *settings) classicSeries(of *series, name classicName) *series {
-	form := of.classic
-	if form == nil {
-		form = &classicForm{}
-		of.classic = form
-	}
+	form := of.toClassic()
 	if form.version != s.version || form.series == nil || len(form.series) > maxClassic {
 		form.version, form.series = s.version, map[classicName]*series{}
 	}
 	if known := form.series[name]; known != nil {
 		return known
 	}
-	b := labels.NewBuilder(of.labels)
-	b.Set(model.MetricNameLabel, of.labels.Get(model.MetricNameLabel)+name.suffix)
+	b := labels.NewBuilder(of.labels())
+	b.Set(model.MetricNameLabel, of.labels().Get(model.MetricNameLabel)+name.suffix)
 	if name.suffix == "_bucket" {
 		b.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(name.bound))
 	}
-	made := &series{labels: b.Labels(), complete: of.complete, metadata: of.metadata}
-	made.logged = made.labels
+	made := &series{logged: b.Labels(), metadata: of.metadata}
 	made.name = made.logged.Hash()
+	if of.complete {
+		made.leaveAs(made.logged)
+	}
 	made.part = name.suffix != countSuffix
 	form.series[name] = made
 	return made

@@ -41,7 +41,7 @@ func spelt(points []point) []string {
 		if p.isHistogram() {
 			value = "histogram"
 		}
-		all = append(all, fmt.Sprintf("%s=%s@%d", p.series.labels, value, p.t))
+		all = append(all, fmt.Sprintf("%s=%s@%d", p.series.labels(), value, p.t))
 	}
 	return all
 }
@@ -70,8 +70,8 @@ func TestConvertAsTheLibrary(t *testing.T) {
 				p.other.floatHistogram = h
 			}
 			var want []point
-			if err := histogram.ConvertNHCBToClassic(h, s.labels, labels.NewBuilder(labels.EmptyLabels()), func(ls labels.Labels, v float64) error {
-				want = append(want, point{series: &series{labels: ls}, t: 5, v: v})
+			if err := histogram.ConvertNHCBToClassic(h, s.labels(), labels.NewBuilder(labels.EmptyLabels()), func(ls labels.Labels, v float64) error {
+				want = append(want, point{series: &series{logged: ls}, t: 5, v: v})
 				return nil
 			}); err != nil {
 				t.Fatal(err)

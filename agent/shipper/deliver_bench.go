@@ -23,6 +23,7 @@ type bench struct {
 	set     *settings
 	v2      bool
 	encoder encoder
+	numbers uint32 // for all encoders
 	plain   []byte
 	packed  []byte
 }
@@ -33,7 +34,9 @@ func (b *bench) encode(set *settings, v2 bool, points []point, body []byte) (mad
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.encoder == nil || b.set != set || b.v2 != v2 {
-		b.set, b.v2, b.encoder = set, v2, newEncoder(v2, set.encode)
+		opts := set.encode
+		opts.numbers = &b.numbers
+		b.set, b.v2, b.encoder = set, v2, newEncoder(v2, opts)
 	}
 	b.plain = b.encoder.encode(b.plain[:0], points)
 	if n := snappy.MaxEncodedLen(len(b.plain)); cap(b.packed) < n {

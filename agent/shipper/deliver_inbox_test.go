@@ -253,7 +253,7 @@ func quick(t *testing.T) (*sender, *prometheus.Registry) {
 func makePoints(n, per int) []point {
 	var points []point
 	for i := range n {
-		s := &series{labels: labels.FromStrings("__name__", "m", "n", serial(i), "pod", "a-pod-with-a-name", "zone", "a")}
+		s := &series{logged: labels.FromStrings("__name__", "m", "n", serial(i), "pod", "a-pod-with-a-name", "zone", "a")}
 		for at := range per {
 			points = append(points, point{series: s, t: int64(at + 1), v: float64(i)})
 		}

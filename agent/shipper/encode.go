@@ -19,6 +19,10 @@ type encodeOptions struct {
 	// apart is up to how many points each of a request has a TimeSeries of its
 	// own.
 	apart int
+	// numbers has Remote Write 2.0 remember how series followed one another. It is
+	// the number that a series was given last. Of the encoders that have the same,
+	// only the newest may be used.
+	numbers *uint32
 }
 
 // encoder writes requests of one version of Remote Write. It uses its memory

@@ -26,7 +26,7 @@ func scraped(n int) []point {
 		m := metadata.Metadata{Type: model.MetricTypeHistogram, Help: fmt.Sprintf("How long requests of kind %d take.", family), Unit: "seconds"}
 		points[i] = point{t: 1_700_000_000_123, v: float64(i) * 1.5, series: &series{
 			metadata: unique.Make(m),
-			labels: labels.FromStrings(
+			logged: labels.FromStrings(
 				"__name__", fmt.Sprintf("http_request_duration_seconds_%d_bucket", family), "container", "torchbearer",
 				"endpoint", "metrics", "instance", fmt.Sprintf("10.0.0.%d:9090", i/720), "job", "kubernetes-pods",
 				"le", les[i%len(les)], "namespace", "monitoring", "pod", fmt.Sprintf("torchbearer-%d-x7k2p", i/720)),
@@ -92,7 +92,7 @@ func BenchmarkEncode2(b *testing.B) {
 
 func benchmarkEncoder(b *testing.B, points []point, v2 bool) {
 	b.Helper()
-	e := newEncoder(v2, encodeOptions{added: addedForBenchmark()})
+	e := newEncoder(v2, encodeOptions{added: addedForBenchmark(), numbers: new(uint32)})
 	var wire []byte
 	for b.Loop() {
 		wire = e.encode(wire[:0], points)
@@ -118,7 +118,7 @@ func mergedOnce(points []point) []labels.Labels {
 func TestEncodingAllocatesNothing(t *testing.T) {
 	points := scraped(2000)
 	for _, v2 := range []bool{false, true} {
-		e := newEncoder(v2, encodeOptions{added: addedForBenchmark()})
+		e := newEncoder(v2, encodeOptions{added: addedForBenchmark(), numbers: new(uint32)})
 		wire := e.encode(nil, points)
 		n := math.Inf(1)
 		for range 3 { // What ends meanwhile of earlier tests allocates, too, but not each time.

@@ -157,10 +157,20 @@ func (r *random) histogram() *other {
 	}}
 }
 
+// leavingSeries leaves with these labels, and is complete or not.
+func leavingSeries(ls labels.Labels, complete bool) *series {
+	s := &series{logged: ls}
+	if complete {
+		s.leaveAs(ls)
+	}
+	return s
+}
+
 func (r *random) points() []point {
 	all := make([]*series, 1+r.IntN(5))
 	for i := range all {
-		all[i] = &series{labels: r.labels(), complete: r.IntN(3) == 0, metadata: r.metadata()}
+		all[i] = leavingSeries(r.labels(), r.IntN(3) == 0)
+		all[i].metadata = r.metadata()
 	}
 	var points []point
 	for range r.IntN(20) {

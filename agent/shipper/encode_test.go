@@ -32,9 +32,10 @@ var sameBits = cmp.Options{
 func TestEncodesAsLibrary(t *testing.T) {
 	one, two := map[bool]encoder{}, map[bool]encoder{}
 	for _, reused := range []bool{false, true} {
+		numbers := new(uint32)
 		for seed := range uint64(150) {
 			r := seeded(seed)
-			opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0}
+			opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, numbers: numbers}
 			if !reused || one[reused] == nil {
 				one[reused], two[reused] = newEncoder(false, opts), newEncoder(true, opts)
 			}
@@ -61,7 +62,7 @@ func FuzzEncode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := fuzzed(data)
-		opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0}
+		opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, numbers: new(uint32)}
 		points := r.points()
 		compare1(t, newEncoder(false, opts), points, opts, !r.minusZero)
 		compare2(t, newEncoder(true, opts), points, opts)
@@ -140,7 +141,7 @@ func TestEncodeNothing(t *testing.T) {
 
 // TestOneTimeSeriesForARun has samples, histograms and exemplars of two series.
 func TestOneTimeSeriesForARun(t *testing.T) {
-	a, b := &series{labels: labels.FromStrings("__name__", "a")}, &series{labels: labels.FromStrings("__name__", "b")}
+	a, b := &series{logged: labels.FromStrings("__name__", "a")}, &series{logged: labels.FromStrings("__name__", "b")}
 	withExemplar := &other{exemplar: &exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "1"), Value: 1, Ts: 9, HasTs: true}}
 	withHistogram := &other{histogram: &histogram.Histogram{Count: 1}}
 	points := []point{
@@ -227,9 +228,9 @@ func TestEncodeMetadata(t *testing.T) {
 func TestMetadataOfSeries(t *testing.T) {
 	counter := unique.Make(metadata.Metadata{Type: model.MetricTypeCounter, Help: "Requests.", Unit: "requests"})
 	points := []point{
-		{series: &series{labels: labels.FromStrings("__name__", "a", "__type__", "gauge", "__unit__", "m"), metadata: counter}},
-		{series: &series{labels: labels.FromStrings("__name__", "b")}},
-		{series: &series{labels: labels.FromStrings("__name__", "c"), metadata: counter}},
+		{series: &series{logged: labels.FromStrings("__name__", "a", "__type__", "gauge", "__unit__", "m"), metadata: counter}},
+		{series: &series{logged: labels.FromStrings("__name__", "b")}},
+		{series: &series{logged: labels.FromStrings("__name__", "c"), metadata: counter}},
 	}
 	for _, test := range []struct {
 		byLabels bool

@@ -31,7 +31,7 @@ func (e *encoder2) exemplarsLeftOut() int { return e.leftOut }
 
 func (e *encoder2) encode(dst []byte, points []point) []byte {
 	e.leftOut = 0
-	e.symbols.begin(dst, e.opts.added)
+	e.symbols.begin(dst, e.opts)
 	merge := len(points) > e.opts.apart
 	for len(points) > 0 {
 		r := firstRun(points, merge)

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-func logSeries(ls labels.Labels) *series { return &series{labels: ls, logged: ls, name: ls.Hash()} }
+func logSeries(ls labels.Labels) *series { return &series{logged: ls, name: ls.Hash()} }
 
 // Against the plain way: a stable sort by first appearance.
 func TestGroup(t *testing.T) {

@@ -13,11 +13,11 @@ import (
 // forced; one without a value counts as absent. added is in the order of names.
 func appendMerged(dst []labels.Label, of *series, added []addedLabel) []labels.Label {
 	if of.complete {
-		of.labels.Range(func(l labels.Label) { dst = append(dst, l) })
+		of.labels().Range(func(l labels.Label) { dst = append(dst, l) })
 		return dst
 	}
 	next := 0
-	of.labels.Range(func(own labels.Label) {
+	of.labels().Range(func(own labels.Label) {
 		for ; next < len(added); next++ {
 			order := strings.Compare(added[next].Name, own.Name)
 			if order > 0 {

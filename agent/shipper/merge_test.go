@@ -38,7 +38,7 @@ func TestAppendMerged(t *testing.T) {
 		{name: "order of bytes", own: []string{"Z", "1", "ä", "2"}, added: added(false, "_", "z"), want: []string{"Z", "1", "_", "added", "z", "added", "ä", "2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			of := &series{labels: labels.FromStrings(test.own...), complete: test.complete}
+			of := leavingSeries(labels.FromStrings(test.own...), test.complete)
 			var got []string
 			for _, l := range appendMerged(nil, of, test.added) {
 				got = append(got, l.Name, l.Value)

@@ -31,14 +31,13 @@ func (p *point) isHistogram() bool { return p.other != nil && p.other.exemplar =
 
 // series is a series of the log as it leaves to one destination.
 type series struct {
-	labels   labels.Labels
+	logged   labels.Labels
+	form     *form                            // nil if it leaves as it was logged
 	metadata unique.Handle[metadata.Metadata] // may be zero
 
 	// What follows is for reading the log, not for encoding, but for complete.
-	logged  labels.Labels
-	classic *classicForm // nil if it never had a histogram to convert
-	name    uint64       // hash of logged
-	newest  int64        // timestamp of the last point read
+	name   uint64 // hash of logged
+	newest int64  // timestamp of the last point read
 
 	version  int32  // of the settings that labels were resolved by; 0 is never
 	rule     int32  // that dropped it
@@ -56,6 +55,62 @@ type series struct {
 	part     bool // its points are of a histogram that counts by another series
 
 	step step // is for encoding, by whoever does it
+}
+
+// form is how a series leaves that does not, or not always, as it was logged. Few
+// have one.
+type form struct {
+	labels  labels.Labels // of a series that is complete
+	classic *classicForm  // nil if it never had a histogram to convert
+}
+
+// labels are those that it leaves with; more come while encoding unless it is
+// complete.
+func (s *series) labels() labels.Labels {
+	if s.complete {
+		return s.form.labels
+	}
+	return s.logged
+}
+
+// leaveAs makes these the final labels.
+func (s *series) leaveAs(ls labels.Labels) {
+	s.formed().labels, s.complete = ls, true
+}
+
+// leaveAsLogged takes back leaveAs.
+func (s *series) leaveAsLogged() {
+	if !s.complete {
+		return
+	}
+	s.form.labels, s.complete = labels.EmptyLabels(), false
+	if s.form.classic == nil {
+		s.form = nil
+	}
+}
+
+// classic is nil if it never had a histogram to convert.
+func (s *series) classic() *classicForm {
+	if s.form == nil {
+		return nil
+	}
+	return s.form.classic
+}
+
+// toClassic makes classic if it is not there.
+func (s *series) toClassic() *classicForm {
+	f := s.formed()
+	if f.classic == nil {
+		f.classic = &classicForm{}
+	}
+	return f.classic
+}
+
+func (s *series) formed() *form {
+	if s.form == nil {
+		s.form = &form{}
+	}
+	return s.form
 }
 
 // same says whether two are one series of the log, which gives it another ref

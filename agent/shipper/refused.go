@@ -84,7 +84,7 @@ func (l *refusedLog) add(reason string, r refusal) {
 		Time: time.Now(), Reason: reason, Status: r.answer.status, Words: r.answer.words, Samples: r.count,
 	}
 	if n := len(r.points); n > 0 && r.points[0].series == r.points[n-1].series {
-		entry.Series = shorten(config.HideSecrets(r.points[0].series.labels.String()), maxSeriesWords)
+		entry.Series = shorten(config.HideSecrets(r.points[0].series.labels().String()), maxSeriesWords)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -41,7 +41,7 @@ func TestRefusedSeriesShowNoSecret(t *testing.T) {
 	l := newRefusedLog(log.NewLogfmtLogger(&out))
 	points := makePoints(1, 1)
 	for _, before := range []int{10, maxSeriesWords - 20} {
-		points[0].series.labels = labels.FromStrings("a", strings.Repeat("a", before)+"//u:hunter2@b")
+		points[0].series.logged = labels.FromStrings("a", strings.Repeat("a", before)+"//u:hunter2@b")
 		l.add(refusedInvalid, refusal{points: points, count: 1, answer: answer{status: 400}})
 		if got := l.snapshot()[0].Series; strings.Contains(got+out.String(), "hunt") || len(got) > maxSeriesWords {
 			t.Errorf("told is %s", got)

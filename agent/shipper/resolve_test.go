@@ -207,7 +207,7 @@ func TestRulesThatChangeNothingKeepNothing(t *testing.T) {
 				if want := b.Labels(); !labels.Equal(labels.New(got...), want) {
 					t.Fatalf("rules %s: %s left as %v, want %s", rules, s.logged, got, want)
 				}
-				if plain := appendMerged(nil, &series{labels: s.logged}, set.encode.added); s.complete == slices.Equal(plain, got) {
+				if plain := appendMerged(nil, &series{logged: s.logged}, set.encode.added); s.complete == slices.Equal(plain, got) {
 					t.Errorf("rules %s: %s, which leaves as %v, is kept: %v", rules, s.logged, got, s.complete)
 				}
 			}

@@ -124,21 +124,22 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 		return
 	}
 	ls := to.logged
-	to.version, to.labels, to.complete, to.dropped, to.step = s.version, ls, false, false, step{}
+	to.version, to.dropped, to.step = s.version, false, step{}
+	to.leaveAsLogged()
 	if len(s.relabel) == 0 {
 		return
 	}
 	s.enter(b, ls)
 	for i := range s.relabel {
 		if !relabel.ProcessBuilder(b, s.relabel[i]) {
-			to.labels, to.dropped, to.rule = labels.EmptyLabels(), true, int32(i)
+			to.dropped, to.rule = true, int32(i)
 			return
 		}
 	}
 	s.leave(b, ls)
 	// Labels that the rules left alone need not be kept a second time.
 	if left := b.Labels(); !labels.Equal(left, labels.New(appendMerged(nil, to, s.encode.added)...)) {
-		to.labels, to.complete = left, true
+		to.leaveAs(left)
 	}
 }
 

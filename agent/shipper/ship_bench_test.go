@@ -104,7 +104,7 @@ func benchmarkShip(b *testing.B, more string) {
 	b.Helper()
 	l := &benchLog{}
 	for _, p := range scraped(benchTargets * benchSeries) {
-		l.series = append(l.series, logged.Series{Labels: p.series.labels, Metadata: p.series.metadata})
+		l.series = append(l.series, logged.Series{Labels: p.series.labels(), Metadata: p.series.metadata})
 	}
 	receiver := &discard{}
 	cfg := parseWith(b, "{clustername: c1, environment: prod, region: r1}", "- url: http://receiver/write\n"+more)

@@ -22,8 +22,7 @@ const (
 // are written without a look at their labels. It is of the encoder that wrote
 // the series last; the zero value is none.
 type step struct {
-	book   *book // of that encoder
-	number uint32
+	number uint32              // tells the book, too
 	from   uint32              // number of the series before; 0 when it differs in more
 	values [mostChanged]uint16 // of the book
 	at     [mostChanged]uint8  // which labels have those; noLabel
@@ -32,10 +31,11 @@ type step struct {
 // book numbers the series that one encoder has written, and the values by which
 // they differed.
 type book struct {
-	series uint32 // the number given last
-	ids    map[string]uint16
-	values []bookValue
-	missed int // values that had no place
+	numbers *uint32 // as encodeOptions has it
+	after   uint32  // its own are larger
+	ids     map[string]uint16
+	values  []bookValue
+	missed  int // values that had no place
 }
 
 type bookValue struct {
@@ -44,10 +44,15 @@ type bookValue struct {
 	ref     uint32 // in that one's table
 }
 
-func newBook() *book { return &book{ids: map[string]uint16{}} }
+func newBook(numbers *uint32) *book {
+	return &book{numbers: numbers, after: *numbers, ids: map[string]uint16{}}
+}
 
 // worn says whether it is time for a new one.
-func (b *book) worn() bool { return b.series > 1<<31 || b.missed > mostMissed }
+func (b *book) worn() bool { return b.missed > mostMissed }
+
+// has says whether it gave that number.
+func (b *book) has(number uint32) bool { return number > b.after }
 
 // id is the number of a value; false when there is no place for it.
 func (b *book) id(value string) (uint16, bool) {
@@ -68,7 +73,7 @@ func (b *book) id(value string) (uint16, bool) {
 // follow makes before that of a series, if that is known to follow the one that
 // was written last.
 func (s *symbols) follow(to *step) bool {
-	if to.from == 0 || to.from != s.last || to.book != s.book {
+	if s.book == nil || to.from == 0 || to.from != s.last || !s.book.has(to.number) {
 		return false
 	}
 	for i, at := range to.at {
@@ -88,9 +93,12 @@ func (s *symbols) follow(to *step) bool {
 
 // remember keeps how a series followed the one before it.
 func (s *symbols) remember(to *step) {
-	if to.book != s.book {
-		s.book.series++
-		*to = step{book: s.book, number: s.book.series}
+	if s.book == nil {
+		return
+	}
+	if !s.book.has(to.number) {
+		*s.book.numbers++
+		*to = step{number: *s.book.numbers}
 	}
 	from := s.last
 	s.last, to.from = to.number, 0

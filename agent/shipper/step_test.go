@@ -23,8 +23,7 @@ func (r *random) exposed() []*series {
 				n = 1 // It has no label of its own.
 			}
 			for i := range n {
-				all = append(all, &series{logged: r.exposedLabels(added, target, family, i), complete: r.IntN(20) == 0})
-				all[len(all)-1].labels = all[len(all)-1].logged
+				all = append(all, leavingSeries(r.exposedLabels(added, target, family, i), r.IntN(20) == 0))
 			}
 		}
 	}
@@ -68,16 +67,20 @@ func (r *random) scrape(all []*series) []point {
 }
 
 // TestSeriesThatFollowOneAnother has the same series in request after request, by
-// one encoder or by two in turn, while some get other labels.
+// one encoder or by one that takes its place, while some get other labels.
 func TestSeriesThatFollowOneAnother(t *testing.T) {
 	followed := 0
 	for seed := range uint64(60) {
 		r := seeded(seed)
-		opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, apart: r.IntN(2) * fewPoints}
-		encoders := []*encoder2{{opts: opts}, {opts: opts}}[:1+r.IntN(2)]
+		opts := encodeOptions{
+			added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, apart: r.IntN(2) * fewPoints, numbers: new(uint32),
+		}
+		e := &encoder2{opts: opts}
 		all := r.exposed()
 		for range 10 {
-			e := pick(r, encoders...)
+			if r.IntN(20) == 0 {
+				e = &encoder2{opts: opts}
+			}
 			points := r.scrape(all)
 			compare2(t, e, points, opts)
 			for _, p := range points {
@@ -93,12 +96,13 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 				s := all[r.IntN(len(all))]
 				b := labels.NewBuilder(s.logged)
 				b.Set("rule", pick(r, "a", "b"))
-				s.labels, s.complete, s.step = b.Labels(), true, step{}
+				s.leaveAs(b.Labels())
+				s.step = step{}
 			case 1: // It was forgotten and comes again.
 				i := r.IntN(len(all))
-				all[i] = &series{labels: all[i].labels, complete: all[i].complete}
+				all[i] = leavingSeries(all[i].labels(), all[i].complete)
 			case 2: // One that is new.
-				all = slices.Insert(all, r.IntN(len(all)), &series{labels: r.exposedLabels("job", r.IntN(3), r.IntN(6), 20+r.IntN(9))})
+				all = slices.Insert(all, r.IntN(len(all)), &series{logged: r.exposedLabels("job", r.IntN(3), r.IntN(6), 20+r.IntN(9))})
 			default:
 			}
 		}
@@ -111,10 +115,10 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 // TestBookIsBounded has more values than it takes, and is new after many that it
 // had no place for.
 func TestBookIsBounded(t *testing.T) {
-	e := &encoder2{}
+	e := &encoder2{opts: encodeOptions{numbers: new(uint32)}}
 	all := make([]point, bookSize+1000)
 	for i := range all {
-		all[i] = point{t: 1, v: 1, series: &series{labels: labels.FromStrings("__name__", "a", "id", strconv.Itoa(i))}}
+		all[i] = point{t: 1, v: 1, series: &series{logged: labels.FromStrings("__name__", "a", "id", strconv.Itoa(i))}}
 	}
 	for range 3 {
 		compare2(t, e, all, e.opts)
@@ -143,7 +147,7 @@ func TestBookIsBounded(t *testing.T) {
 
 // TestOtherSettingsForgetSteps: labels are others then.
 func TestOtherSettingsForgetSteps(t *testing.T) {
-	e := &encoder2{}
+	e := &encoder2{opts: encodeOptions{numbers: new(uint32)}}
 	points := []point{
 		{t: 1, v: 1, series: &series{logged: labels.FromStrings("__name__", "a")}},
 		{t: 1, v: 1, series: &series{logged: labels.FromStrings("__name__", "b")}},

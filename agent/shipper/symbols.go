@@ -31,7 +31,7 @@ type symbols struct {
 	changed []int        // else: where it has other values
 
 	// How series followed one another is remembered.
-	book    *book
+	book    *book  // nil if it is not
 	request uint32 // number of this one, for the book
 	last    uint32 // number of the series before; 0 at the beginning
 
@@ -54,14 +54,14 @@ type symbolized struct {
 
 // begin starts a table behind dst. The first string of each is the empty one.
 // added come to series that are not complete.
-func (s *symbols) begin(dst []byte, added []addedLabel) {
+func (s *symbols) begin(dst []byte, opts encodeOptions) {
 	if s.refs == nil {
 		s.refs = map[string]uint32{}
 	}
-	if s.book == nil || s.book.worn() {
-		s.book, s.request = newBook(), 0
+	if n := opts.numbers; n != nil && (s.book == nil || s.book.worn()) {
+		s.book, s.request = newBook(n), 0
 	}
-	s.count, s.added, s.last = 1, added, 0
+	s.count, s.added, s.last = 1, opts.added, 0
 	s.request++
 	s.table = appendString(dst, tagSymbols, "")
 }
@@ -107,7 +107,7 @@ func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
 		s.restart(!of.complete)
 	}
 	i := 0
-	of.labels.Range(func(l labels.Label) {
+	of.labels().Range(func(l labels.Label) {
 		if l.Value == "" && s.adding {
 			return
 		}
