@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"torchbearer/config"
 )
@@ -84,26 +85,38 @@ func (s *Server) pageRoutes() ([]route, error) {
 	}
 	menu := s.pages()
 	for _, p := range menu {
-		t, err := template.New("frame.html").Funcs(template.FuncMap{
-			"brief": brief, "words": words, "count": count, "size": size, "plural": plural, "seconds": seconds,
-			"int64": func(n int) int64 { return int64(n) }, "labelMap": labelMap, "key": key,
-			"short": func(s string) string { return clip(s, longestQuery) },
-			"value": func(name, value string) string { return brief(config.HideSecretLabel(name, value)) },
-		}).ParseFS(pageFiles, "pages/frame.html", "pages/parts.html", "pages/"+p.file)
-		if err != nil {
-			return nil, fmt.Errorf("parse page %s: %w", p.file, err)
-		}
-		routes = append(routes, route{"/" + p.path, get, s.page(p, menu, assets, t)})
+		routes = append(routes, route{"/" + p.path, get, s.page(p, menu, assets)})
 	}
 	return routes, nil
 }
 
+// template parses the page.
+func (p page) template() (*template.Template, error) {
+	t, err := template.New("frame.html").Funcs(template.FuncMap{
+		"brief": brief, "words": words, "count": count, "size": size, "plural": plural, "seconds": seconds,
+		"int64": func(n int) int64 { return int64(n) }, "labelMap": labelMap, "key": key,
+		"short": func(s string) string { return clip(s, longestQuery) },
+		"value": func(name, value string) string { return brief(config.HideSecretLabel(name, value)) },
+	}).ParseFS(pageFiles, "pages/frame.html", "pages/parts.html", "pages/"+p.file)
+	if err != nil {
+		return nil, fmt.Errorf("parse page %s: %w", p.file, err)
+	}
+	return t, nil
+}
+
 // page answers with a page that is rendered whole before anything is sent: an error is still an error then, and a reader
-// that is slow holds up nothing but itself.
-func (s *Server) page(p page, menu []page, assets map[string]string, t *template.Template) http.Handler {
+// that is slow holds up nothing but itself. Pages take most of a MB when they are parsed, and most agents are never
+// looked at.
+func (s *Server) page(p page, menu []page, assets map[string]string) http.Handler {
+	parsed := sync.OnceValues(p.template)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l := s.look()
 		data, err := p.fill(l, r)
+		if err != nil {
+			s.fail(w, r, http.StatusInternalServerError, err.Error())
+			return
+		}
+		t, err := parsed()
 		if err != nil {
 			s.fail(w, r, http.StatusInternalServerError, err.Error())
 			return
