@@ -11,9 +11,10 @@ import (
 	"fmt"
 	"unique"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/record"
+
+	"torchbearer/agent/packed"
 )
 
 // Position is a place in the log between two records. The zero value is before
@@ -41,7 +42,7 @@ func (p Position) String() string {
 
 // Series is what the log knows of a series.
 type Series struct {
-	Labels labels.Labels
+	Labels packed.Labels
 	// Metadata is what was last scraped; a zero handle when there is none.
 	Metadata unique.Handle[metadata.Metadata]
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
@@ -144,6 +145,15 @@ func (g *guard) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return a
 }
 
+// labelKeeper keeps the labels of series by their refs.
+type labelKeeper interface {
+	LabelsOf(ref storage.SeriesRef) packed.Labels
+}
+
+// knownLabels is about what the labels of a series take in an answer, where
+// nobody looks at them.
+const knownLabels = 150
+
 // guardedAppender is for one scrape of one target.
 type guardedAppender struct {
 	storage.AppenderV2
@@ -166,12 +176,28 @@ type guardedAppender struct {
 	builder   labels.ScratchBuilder
 }
 
+// LabelsOf are the labels of a ref that Append answered with. Of a series whose labels are looked at in each scrape it has
+// none, so that they need not be asked for each time.
+func (a *guardedAppender) LabelsOf(ref storage.SeriesRef) packed.Labels {
+	keeper, ok := a.AppenderV2.(labelKeeper)
+	if !ok || ref&^scrape.RefMask == 0 {
+		return packed.Labels{}
+	}
+	return keeper.LabelsOf(ref & scrape.RefMask)
+}
+
 // Append implements storage.AppenderV2.
 func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	a.labels += int64(ls.ByteSize())
 	stamp := ref &^ scrape.RefMask
 	ref &= scrape.RefMask
 	clean := stamp == a.stamp && stamp != 0
+	if ls.IsEmpty() {
+		if !clean {
+			return 0, packed.ErrNeeded
+		}
+		a.labels += knownLabels
+	}
 	if strings.HasSuffix(opts.MetricFamilyName, ofReport) {
 		a.brought.take(opts.MetricFamilyName, v)
 	} else if !clean && posesAsReport(a.target, ls) {

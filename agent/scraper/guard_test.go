@@ -4,6 +4,7 @@ package scraper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
+	"torchbearer/agent/packed"
 	"torchbearer/agent/upstream/scrape"
 	"torchbearer/config"
 )
@@ -183,6 +185,58 @@ func TestGuardLooksAtLabelsOnce(t *testing.T) {
 	// Nor does one vouch for what is scraped without a target.
 	if got, _ := g.AppenderV2(context.Background()).Append(stamped, clean, 0, 1, 1, nil, nil, storage.AOptions{}); got&^scrape.RefMask != 0 {
 		t.Errorf("without a target: %x", uint64(got))
+	}
+}
+
+// keepingSink keeps the labels of series, as the log does.
+type keepingSink struct{ sink }
+
+func (s *keepingSink) AppenderV2(context.Context) storage.AppenderV2 { return s }
+
+func (s *keepingSink) LabelsOf(ref storage.SeriesRef) packed.Labels {
+	if n := int(ref); n > 0 && n <= len(s.pending) {
+		return packed.Of(s.pending[n-1])
+	}
+	return packed.Labels{}
+}
+
+// Without labels comes only what need not be looked at; for the labels of anything
+// else is asked.
+func TestGuardAsksForLabels(t *testing.T) {
+	s := &keepingSink{}
+	g := guardOf(&s.sink, prometheus.NewRegistry(), "federate")
+	g.next = s
+	clean := labels.FromStrings("__name__", "app", "zone", "1")
+	for _, tc := range []struct {
+		name, job string
+		ls        labels.Labels
+		kept      bool
+	}{
+		{"in order", "app", clean, true},
+		{"renamed", "app", labels.FromStrings("__name__", "app", "environment", "dev"), false},
+		{"of a trusted job", "federate", labels.FromStrings("__name__", "app", "environment", "dev"), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			app := g.AppenderV2(contextOf(tc.job)).(*guardedAppender)
+			ref, err := app.Append(0, tc.ls, 0, 1, 1, nil, nil, storage.AOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kept := app.LabelsOf(ref); kept.Are(tc.ls) != tc.kept || kept.IsEmpty() == tc.kept {
+				t.Errorf("the labels of %x are %s", uint64(ref), kept)
+			}
+			before := len(s.refs)
+			_, err = app.Append(ref, labels.EmptyLabels(), 0, 2, 1, nil, nil, storage.AOptions{})
+			if errors.Is(err, packed.ErrNeeded) == tc.kept || len(s.refs)-before != map[bool]int{true: 1}[tc.kept] {
+				t.Errorf("without labels: %v, and the log was given %v", err, s.refs[before:])
+			}
+			// By other rules anything is looked at again.
+			g.apply(&config.Config{Prometheus: &promconfig.Config{}, Agent: config.Agent{RequiredLabels: []string{"zone"}, TrustedLabelJobs: []string{"federate"}}})
+			if _, err = g.AppenderV2(contextOf(tc.job)).Append(ref, labels.EmptyLabels(), 0, 3, 1, nil, nil, storage.AOptions{}); !errors.Is(err, packed.ErrNeeded) {
+				t.Errorf("by other rules: %v", err)
+			}
+			g.apply(&config.Config{Prometheus: &promconfig.Config{}, Agent: config.Agent{RequiredLabels: []string{"clustername", "environment"}, TrustedLabelJobs: []string{"federate"}}})
+		})
 	}
 }
 

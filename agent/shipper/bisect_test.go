@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"torchbearer/agent/packed"
 )
 
 // wantStored checks that all but the poisoned series are held, each sample once
@@ -201,7 +203,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 	for i := range long {
 		long[i] = byte('!' + rand.N(90))
 	}
-	points[7].series.logged = labels.FromStrings("__name__", "m", "long", string(long), "n", serial(7))
+	points[7].series.logged = packed.Of(labels.FromStrings("__name__", "m", "long", string(long), "n", serial(7)))
 	s, registry := quick(t)
 	if err := s.deliver(t.Context(), settingsFor(t, in.URL, false), points, &fates{}); err != nil {
 		t.Fatal(err)

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// cacheChunk series lie next to one another: refs are given out in turn.
-	cacheChunk = 64
+	// cacheChunk series lie next to one another: refs are given out in turn. So
+	// many fill the memory that the allocator has for them.
+	cacheChunk = 61
 	// Series are forgotten that had no point while so many times as many points
 	// were read as there are series that had one; in sweeps as often as that. Were
 	// those counted that are gone, each would be kept the longer the more are.
@@ -35,19 +36,20 @@ const (
 type seriesCache struct {
 	generation uint64
 	chunks     map[uint64]*[cacheChunk]series
-	builder    *labels.Builder
-	now        int64    // in milliseconds, for metadata
-	read       int      // points since the last sweep
-	alive      int      // series that had a point between the two last sweeps
-	swept      []uint32 // numbers of the windows at the last sweeps
-	repeat     series   // stands for all points that are not sent a second time
+	resolver   *resolver
+	hash       labels.ScratchBuilder // is memory for those of labels
+	now        int64                 // in milliseconds, for metadata
+	read       int                   // points since the last sweep
+	alive      int                   // series that had a point between the two last sweeps
+	swept      []uint32              // numbers of the windows at the last sweeps
+	repeat     series                // stands for all points that are not sent a second time
 }
 
 func newSeriesCache() *seriesCache {
 	return &seriesCache{
-		chunks:  map[uint64]*[cacheChunk]series{},
-		builder: labels.NewBuilder(labels.EmptyLabels()),
-		repeat:  series{dropped: true, stand: true},
+		chunks:   map[uint64]*[cacheChunk]series{},
+		resolver: newResolver(),
+		repeat:   series{dropped: true, stand: true},
 	}
 }
 
@@ -83,10 +85,10 @@ func (c *seriesCache) get(ref chunks.HeadSeriesRef, set *settings, find lookup) 
 	case !ok: // Forgotten there; what is known here is as good.
 		known = logged.Series{Labels: s.logged, Metadata: s.metadata}
 	case s.version == 0:
-		s.newest, s.logged, s.name = math.MinInt64, known.Labels, known.Labels.Hash()
+		s.newest, s.logged, s.name = math.MinInt64, known.Labels, known.Labels.Hash(&c.hash)
 	}
 	s.metadata, s.looked = plausible(known), c.seconds()
-	set.resolve(s, c.builder)
+	set.resolve(s, c.resolver)
 	return s
 }
 
@@ -132,6 +134,7 @@ func (c *seriesCache) sweep(window uint32, points int) {
 		c.swept = c.swept[1:]
 		forgotten = c.swept[0]
 	}
+	c.resolver.packer.Reset() // What it remembers may be gone.
 	for at, chunk := range c.chunks {
 		kept := false
 		for i := range chunk {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/record"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 )
 
 func about(help, unit string) unique.Handle[metadata.Metadata] {
@@ -21,7 +22,7 @@ func about(help, unit string) unique.Handle[metadata.Metadata] {
 }
 
 func TestCache(t *testing.T) {
-	known := map[chunks.HeadSeriesRef]logged.Series{1: {Labels: named("a"), Metadata: about("first", "")}}
+	known := map[chunks.HeadSeriesRef]logged.Series{1: {Labels: packed.Of(named("a")), Metadata: about("first", "")}}
 	looks := 0
 	find := func(ref chunks.HeadSeriesRef) (logged.Series, bool) {
 		looks++
@@ -43,7 +44,7 @@ func TestCache(t *testing.T) {
 	if c.get(1, set, find) != s || looks != 0 {
 		t.Error("looked up again at once")
 	}
-	known[1] = logged.Series{Labels: named("a"), Metadata: about("second", "")}
+	known[1] = logged.Series{Labels: packed.Of(named("a")), Metadata: about("second", "")}
 	c.now += 1000
 	if got := c.get(1, set, find); got != s || s.metadata.Value().Help != "second" {
 		t.Error("new metadata is not taken up, which is sent by 1.0, too")
@@ -78,7 +79,7 @@ func churnCache(t *testing.T, perMinute int) {
 	looks := 0
 	find := func(chunks.HeadSeriesRef) (logged.Series, bool) {
 		looks++
-		return logged.Series{Labels: named("a")}, true
+		return logged.Series{Labels: packed.Of(named("a"))}, true
 	}
 	c, w, set := newSeriesCache(), &window{}, &settings{version: 1, perRequest: 10_000}
 	var hour int
@@ -117,13 +118,13 @@ func TestPlausibleUnits(t *testing.T) {
 		"request_size_bytes_created":  {"bytes", "bytes"},
 		"something_milliseconds_info": {"seconds", ""},
 	} {
-		s := logged.Series{Labels: named("a"), Metadata: about("h", tc.unit)}
-		s.Labels = withName(name)
+		s := logged.Series{Labels: packed.Of(named("a")), Metadata: about("h", tc.unit)}
+		s.Labels = packed.Of(withName(name))
 		if got := plausible(s).Value(); got.Unit != tc.want || got.Help != "h" {
 			t.Errorf("%s: %+v, want unit %q", name, got, tc.want)
 		}
 	}
-	if !metadata.IsZeroHandle(plausible(logged.Series{Labels: named("a")})) {
+	if !metadata.IsZeroHandle(plausible(logged.Series{Labels: packed.Of(named("a"))})) {
 		t.Error("metadata out of nothing")
 	}
 }

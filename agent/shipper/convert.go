@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	promvalue "github.com/prometheus/prometheus/model/value"
+
+	"torchbearer/agent/packed"
 )
 
 // classicForm is what is known of a series with custom buckets, which may leave
@@ -138,13 +140,13 @@ func (s *settings) classicSeries(of *series, name classicName) *series {
 	if known := form.series[name]; known != nil {
 		return known
 	}
-	b := labels.NewBuilder(of.labels())
+	b := labels.NewBuilder(of.labels().Labels())
 	b.Set(model.MetricNameLabel, of.labels().Get(model.MetricNameLabel)+name.suffix)
 	if name.suffix == "_bucket" {
 		b.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(name.bound))
 	}
-	made := &series{logged: b.Labels(), metadata: of.metadata}
-	made.name = made.logged.Hash()
+	ls := b.Labels()
+	made := &series{logged: packed.Of(ls), metadata: of.metadata, name: ls.Hash()}
 	if of.complete {
 		made.leaveAs(made.logged)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/record"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 )
 
 func withName(name string) labels.Labels { return labels.FromStrings("__name__", name, "pod", "p") }
@@ -70,8 +71,8 @@ func TestConvertAsTheLibrary(t *testing.T) {
 				p.other.floatHistogram = h
 			}
 			var want []point
-			if err := histogram.ConvertNHCBToClassic(h, s.labels(), labels.NewBuilder(labels.EmptyLabels()), func(ls labels.Labels, v float64) error {
-				want = append(want, point{series: &series{logged: ls}, t: 5, v: v})
+			if err := histogram.ConvertNHCBToClassic(h, s.labels().Labels(), labels.NewBuilder(labels.EmptyLabels()), func(ls labels.Labels, v float64) error {
+				want = append(want, point{series: &series{logged: packed.Of(ls)}, t: 5, v: v})
 				return nil
 			}); err != nil {
 				t.Fatal(err)

@@ -24,6 +24,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"torchbearer/agent/packed"
 )
 
 // inbox is a receiver that stores what its reply lets it store.
@@ -253,7 +255,7 @@ func quick(t *testing.T) (*sender, *prometheus.Registry) {
 func makePoints(n, per int) []point {
 	var points []point
 	for i := range n {
-		s := &series{logged: labels.FromStrings("__name__", "m", "n", serial(i), "pod", "a-pod-with-a-name", "zone", "a")}
+		s := &series{logged: packed.Of(labels.FromStrings("__name__", "m", "n", serial(i), "pod", "a-pod-with-a-name", "zone", "a"))}
 		for at := range per {
 			points = append(points, point{series: s, t: int64(at + 1), v: float64(i)})
 		}

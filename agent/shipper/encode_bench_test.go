@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"torchbearer/agent/packed"
 )
 
 // scraped are points as scrapes of a few targets bring them: ten labels, and
@@ -21,15 +23,16 @@ import (
 func scraped(n int) []point {
 	les := []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}
 	points := make([]point, n)
+	var packer packed.Packer
 	for i := range points {
 		family := i / len(les) % 60
 		m := metadata.Metadata{Type: model.MetricTypeHistogram, Help: fmt.Sprintf("How long requests of kind %d take.", family), Unit: "seconds"}
 		points[i] = point{t: 1_700_000_000_123, v: float64(i) * 1.5, series: &series{
 			metadata: unique.Make(m),
-			logged: labels.FromStrings(
+			logged: packer.Pack(labels.FromStrings(
 				"__name__", fmt.Sprintf("http_request_duration_seconds_%d_bucket", family), "container", "torchbearer",
 				"endpoint", "metrics", "instance", fmt.Sprintf("10.0.0.%d:9090", i/720), "job", "kubernetes-pods",
-				"le", les[i%len(les)], "namespace", "monitoring", "pod", fmt.Sprintf("torchbearer-%d-x7k2p", i/720)),
+				"le", les[i%len(les)], "namespace", "monitoring", "pod", fmt.Sprintf("torchbearer-%d-x7k2p", i/720))),
 		}}
 	}
 	return points

@@ -16,9 +16,9 @@ import (
 // leaving are the labels of a series by the library's builder.
 func leaving(s *series, added []addedLabel) labels.Labels {
 	if s.complete {
-		return s.labels()
+		return s.labels().Labels()
 	}
-	b := labels.NewBuilder(s.logged)
+	b := labels.NewBuilder(s.logged.Labels())
 	for _, l := range added {
 		if l.force || b.Get(l.Name) == "" {
 			b.Set(l.Name, l.Value)

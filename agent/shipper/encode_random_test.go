@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	promvalue "github.com/prometheus/prometheus/model/value"
+
+	"torchbearer/agent/packed"
 )
 
 // random makes things to encode, of every kind that there is.
@@ -159,9 +161,9 @@ func (r *random) histogram() *other {
 
 // leavingSeries leaves with these labels, and is complete or not.
 func leavingSeries(ls labels.Labels, complete bool) *series {
-	s := &series{logged: ls}
+	s := &series{logged: packed.Of(ls)}
 	if complete {
-		s.leaveAs(ls)
+		s.leaveAs(packed.Of(ls))
 	}
 	return s
 }

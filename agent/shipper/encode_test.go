@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+
+	"torchbearer/agent/packed"
 )
 
 // sameBits compares floats by their bits: there is more than one NaN, and -0.
@@ -141,7 +143,7 @@ func TestEncodeNothing(t *testing.T) {
 
 // TestOneTimeSeriesForARun has samples, histograms and exemplars of two series.
 func TestOneTimeSeriesForARun(t *testing.T) {
-	a, b := &series{logged: labels.FromStrings("__name__", "a")}, &series{logged: labels.FromStrings("__name__", "b")}
+	a, b := &series{logged: packed.Of(labels.FromStrings("__name__", "a"))}, &series{logged: packed.Of(labels.FromStrings("__name__", "b"))}
 	withExemplar := &other{exemplar: &exemplar.Exemplar{Labels: labels.FromStrings("trace_id", "1"), Value: 1, Ts: 9, HasTs: true}}
 	withHistogram := &other{histogram: &histogram.Histogram{Count: 1}}
 	points := []point{
@@ -228,9 +230,9 @@ func TestEncodeMetadata(t *testing.T) {
 func TestMetadataOfSeries(t *testing.T) {
 	counter := unique.Make(metadata.Metadata{Type: model.MetricTypeCounter, Help: "Requests.", Unit: "requests"})
 	points := []point{
-		{series: &series{logged: labels.FromStrings("__name__", "a", "__type__", "gauge", "__unit__", "m"), metadata: counter}},
-		{series: &series{logged: labels.FromStrings("__name__", "b")}},
-		{series: &series{logged: labels.FromStrings("__name__", "c"), metadata: counter}},
+		{series: &series{logged: packed.Of(labels.FromStrings("__name__", "a", "__type__", "gauge", "__unit__", "m")), metadata: counter}},
+		{series: &series{logged: packed.Of(labels.FromStrings("__name__", "b"))}},
+		{series: &series{logged: packed.Of(labels.FromStrings("__name__", "c")), metadata: counter}},
 	}
 	for _, test := range []struct {
 		byLabels bool

@@ -107,7 +107,7 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 		case <-set.replaced:
 			if set = d.set.Load(); points > 0 {
 				d.mu.Lock()
-				d.window.resolve(set, d.cache.builder)
+				d.window.resolve(set, d.cache.resolver)
 				d.mu.Unlock()
 			}
 		}

@@ -10,9 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"torchbearer/agent/packed"
 )
 
-func logSeries(ls labels.Labels) *series { return &series{logged: ls, name: ls.Hash()} }
+func logSeries(ls labels.Labels) *series { return &series{logged: packed.Of(ls), name: ls.Hash()} }
 
 // Against the plain way: a stable sort by first appearance.
 func TestGroup(t *testing.T) {

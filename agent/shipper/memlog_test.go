@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/record"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 	"torchbearer/config"
 )
 
@@ -77,7 +78,7 @@ func (l *memLog) commit(n int, t int64) {
 func (l *memLog) know(ref chunks.HeadSeriesRef, ls labels.Labels) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.series[l.end.Generation][ref] = logged.Series{Labels: ls, Metadata: l.metadata}
+	l.series[l.end.Generation][ref] = logged.Series{Labels: packed.Of(ls), Metadata: l.metadata}
 }
 
 // write logs a record.

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
+
+	"torchbearer/agent/packed"
 )
 
 // point is one thing to send: a sample, a histogram, or an exemplar.
@@ -31,7 +33,7 @@ func (p *point) isHistogram() bool { return p.other != nil && p.other.exemplar =
 
 // series is a series of the log as it leaves to one destination.
 type series struct {
-	logged   labels.Labels
+	logged   packed.Labels
 	form     *form                            // nil if it leaves as it was logged
 	metadata unique.Handle[metadata.Metadata] // may be zero
 
@@ -60,13 +62,13 @@ type series struct {
 // form is how a series leaves that does not, or not always, as it was logged. Few
 // have one.
 type form struct {
-	labels  labels.Labels // of a series that is complete
+	labels  packed.Labels // of a series that is complete
 	classic *classicForm  // nil if it never had a histogram to convert
 }
 
 // labels are those that it leaves with; more come while encoding unless it is
 // complete.
-func (s *series) labels() labels.Labels {
+func (s *series) labels() packed.Labels {
 	if s.complete {
 		return s.form.labels
 	}
@@ -74,7 +76,7 @@ func (s *series) labels() labels.Labels {
 }
 
 // leaveAs makes these the final labels.
-func (s *series) leaveAs(ls labels.Labels) {
+func (s *series) leaveAs(ls packed.Labels) {
 	s.formed().labels, s.complete = ls, true
 }
 
@@ -83,7 +85,7 @@ func (s *series) leaveAsLogged() {
 	if !s.complete {
 		return
 	}
-	s.form.labels, s.complete = labels.EmptyLabels(), false
+	s.form.labels, s.complete = packed.Labels{}, false
 	if s.form.classic == nil {
 		s.form = nil
 	}
@@ -116,7 +118,7 @@ func (s *series) formed() *form {
 // same says whether two are one series of the log, which gives it another ref
 // when it comes back after it was forgotten.
 func (s *series) same(o *series) bool {
-	return s == o || s.name == o.name && !s.logged.IsEmpty() && labels.Equal(s.logged, o.logged)
+	return s == o || s.name == o.name && !s.logged.IsEmpty() && packed.Equal(s.logged, o.logged)
 }
 
 // addedLabel is an external label of the agent.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"torchbearer/agent/packed"
 )
 
 func TestRefusedLogIsBounded(t *testing.T) {
@@ -41,7 +43,7 @@ func TestRefusedSeriesShowNoSecret(t *testing.T) {
 	l := newRefusedLog(log.NewLogfmtLogger(&out))
 	points := makePoints(1, 1)
 	for _, before := range []int{10, maxSeriesWords - 20} {
-		points[0].series.logged = labels.FromStrings("a", strings.Repeat("a", before)+"//u:hunter2@b")
+		points[0].series.logged = packed.Of(labels.FromStrings("a", strings.Repeat("a", before)+"//u:hunter2@b"))
 		l.add(refusedInvalid, refusal{points: points, count: 1, answer: answer{status: 400}})
 		if got := l.snapshot()[0].Series; strings.Contains(got+out.String(), "hunt") || len(got) > maxSeriesWords {
 			t.Errorf("told is %s", got)

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/prompb"
 
+	"torchbearer/agent/packed"
 	"torchbearer/config"
 )
 
@@ -45,8 +46,8 @@ func leave(t *testing.T, cfg *config.Config, ls labels.Labels) (left labels.Labe
 		t.Fatal(err)
 	}
 	set.version = 1
-	s := &series{logged: ls}
-	set.resolve(s, labels.NewBuilder(labels.EmptyLabels()))
+	s := &series{logged: packed.Of(ls)}
+	set.resolve(s, newResolver())
 	if s.dropped {
 		return labels.EmptyLabels(), false
 	}
@@ -199,12 +200,13 @@ func TestRulesThatChangeNothingKeepNothing(t *testing.T) {
 						lb.Add(name, values[random.IntN(len(values))])
 					}
 				}
-				s, b := &series{logged: lb.Labels()}, labels.NewBuilder(labels.EmptyLabels())
-				set.resolve(s, b)
+				s := &series{logged: packed.Of(lb.Labels())}
+				r := newResolver()
+				set.resolve(s, r)
 				kept[s.complete]++
 				var got []labels.Label
 				got = appendMerged(got, s, set.encode.added)
-				if want := b.Labels(); !labels.Equal(labels.New(got...), want) {
+				if want := r.builder.Labels(); !labels.Equal(labels.New(got...), want) {
 					t.Fatalf("rules %s: %s left as %v, want %s", rules, s.logged, got, want)
 				}
 				if plain := appendMerged(nil, &series{logged: s.logged}, set.encode.added); s.complete == slices.Equal(plain, got) {

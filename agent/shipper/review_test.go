@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/record"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 )
 
 func sample(ref int, t int64, v float64) record.RefSample {
@@ -253,7 +254,7 @@ func TestTheLaterOneOfARecord(t *testing.T) {
 }
 
 func lookupNamed(ref chunks.HeadSeriesRef) (logged.Series, bool) {
-	return logged.Series{Labels: named(serial(int(ref)))}, true
+	return logged.Series{Labels: packed.Of(named(serial(int(ref))))}, true
 }
 
 // elsewhere is another destination, which nobody answers for.

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 
+	"torchbearer/agent/packed"
 	"torchbearer/config"
 )
 
@@ -118,17 +119,25 @@ func (s *settings) sameSeries(o *settings) bool {
 	return slices.Equal(s.encode.added, o.encode.added) && s.Rules == o.Rules && s.trusted == o.trusted
 }
 
+// resolver is memory for resolve. It is for one goroutine.
+type resolver struct {
+	builder *labels.Builder
+	packer  packed.Packer
+}
+
+func newResolver() *resolver { return &resolver{builder: labels.NewBuilder(labels.EmptyLabels())} }
+
 // resolve sets how a series of the log leaves: its labels, or that it does not.
-func (s *settings) resolve(to *series, b *labels.Builder) {
+func (s *settings) resolve(to *series, r *resolver) {
 	if to.version == s.version || to.stand {
 		return
 	}
-	ls := to.logged
 	to.version, to.dropped, to.step = s.version, false, step{}
 	to.leaveAsLogged()
 	if len(s.relabel) == 0 {
 		return
 	}
+	ls, b := to.logged.Labels(), r.builder
 	s.enter(b, ls)
 	for i := range s.relabel {
 		if !relabel.ProcessBuilder(b, s.relabel[i]) {
@@ -139,7 +148,7 @@ func (s *settings) resolve(to *series, b *labels.Builder) {
 	s.leave(b, ls)
 	// Labels that the rules left alone need not be kept a second time.
 	if left := b.Labels(); !labels.Equal(left, labels.New(appendMerged(nil, to, s.encode.added)...)) {
-		to.leaveAs(left)
+		to.leaveAs(r.packer.Pack(left))
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func (d *destination) ship(ctx context.Context) error {
 	for {
 		set := d.set.Load()
-		d.window.resolve(set, d.cache.builder)
+		d.window.resolve(set, d.cache.resolver)
 		d.window.open = d.window.left(set)
 		err := d.shipBy(ctx, set)
 		if !errors.Is(err, errReplaced) {

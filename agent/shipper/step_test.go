@@ -10,11 +10,14 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"torchbearer/agent/packed"
 )
 
 // exposed are the series of some targets, whose families have labels of their own.
 func (r *random) exposed() []*series {
 	var all []*series
+	var packer packed.Packer
 	added := pick(r, "job", "env", "zone")
 	for target := range 1 + r.IntN(3) {
 		for family := range 1 + r.IntN(6) {
@@ -23,7 +26,9 @@ func (r *random) exposed() []*series {
 				n = 1 // It has no label of its own.
 			}
 			for i := range n {
-				all = append(all, leavingSeries(r.exposedLabels(added, target, family, i), r.IntN(20) == 0))
+				s := leavingSeries(r.exposedLabels(added, target, family, i), r.IntN(20) == 0)
+				s.logged = packer.Pack(s.logged.Labels())
+				all = append(all, s)
 			}
 		}
 	}
@@ -94,15 +99,15 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 			switch r.IntN(4) {
 			case 0: // Other rules.
 				s := all[r.IntN(len(all))]
-				b := labels.NewBuilder(s.logged)
+				b := labels.NewBuilder(s.logged.Labels())
 				b.Set("rule", pick(r, "a", "b"))
-				s.leaveAs(b.Labels())
+				s.leaveAs(packed.Of(b.Labels()))
 				s.step = step{}
 			case 1: // It was forgotten and comes again.
 				i := r.IntN(len(all))
-				all[i] = leavingSeries(all[i].labels(), all[i].complete)
+				all[i] = leavingSeries(all[i].labels().Labels(), all[i].complete)
 			case 2: // One that is new.
-				all = slices.Insert(all, r.IntN(len(all)), &series{logged: r.exposedLabels("job", r.IntN(3), r.IntN(6), 20+r.IntN(9))})
+				all = slices.Insert(all, r.IntN(len(all)), &series{logged: packed.Of(r.exposedLabels("job", r.IntN(3), r.IntN(6), 20+r.IntN(9)))})
 			default:
 			}
 		}
@@ -118,7 +123,7 @@ func TestBookIsBounded(t *testing.T) {
 	e := &encoder2{opts: encodeOptions{numbers: new(uint32)}}
 	all := make([]point, bookSize+1000)
 	for i := range all {
-		all[i] = point{t: 1, v: 1, series: &series{logged: labels.FromStrings("__name__", "a", "id", strconv.Itoa(i))}}
+		all[i] = point{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "a", "id", strconv.Itoa(i)))}}
 	}
 	for range 3 {
 		compare2(t, e, all, e.opts)
@@ -149,14 +154,14 @@ func TestBookIsBounded(t *testing.T) {
 func TestOtherSettingsForgetSteps(t *testing.T) {
 	e := &encoder2{opts: encodeOptions{numbers: new(uint32)}}
 	points := []point{
-		{t: 1, v: 1, series: &series{logged: labels.FromStrings("__name__", "a")}},
-		{t: 1, v: 1, series: &series{logged: labels.FromStrings("__name__", "b")}},
+		{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "a"))}},
+		{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "b"))}},
 	}
 	for version := range int32(3) {
 		set := &settings{version: version + 1}
 		for range 2 {
 			for _, p := range points {
-				set.resolve(p.series, labels.NewBuilder(labels.EmptyLabels()))
+				set.resolve(p.series, newResolver())
 			}
 			if last := points[1].series; version > 0 && last.version != set.version {
 				t.Fatalf("version %d, want %d", last.version, set.version)
@@ -166,7 +171,7 @@ func TestOtherSettingsForgetSteps(t *testing.T) {
 		if points[1].series.step.from == 0 {
 			t.Fatal("there is no step")
 		}
-		(&settings{version: -1}).resolve(points[1].series, labels.NewBuilder(labels.EmptyLabels()))
+		(&settings{version: -1}).resolve(points[1].series, newResolver())
 		if points[1].series.step != (step{}) {
 			t.Error("a series that was resolved anew keeps its step")
 		}

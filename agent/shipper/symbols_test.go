@@ -8,17 +8,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"torchbearer/agent/packed"
 )
 
 // TestSymbolsAreFoundAgain has series whose labels shift against those of the
 // series before: the table must be the same as without that help.
 func TestSymbolsAreFoundAgain(t *testing.T) {
 	points := []point{
-		{series: &series{logged: labels.FromStrings("a", "1", "b", "2", "d", "4")}},
-		{series: &series{logged: labels.FromStrings("b", "2", "c", "3", "d", "4")}},
-		{series: &series{logged: labels.FromStrings("a", "b", "d", "4", "e", "d")}},
+		{series: &series{logged: packed.Of(labels.FromStrings("a", "1", "b", "2", "d", "4"))}},
+		{series: &series{logged: packed.Of(labels.FromStrings("b", "2", "c", "3", "d", "4"))}},
+		{series: &series{logged: packed.Of(labels.FromStrings("a", "b", "d", "4", "e", "d"))}},
 		{series: &series{}},
-		{series: &series{logged: labels.FromStrings("a", "1", "b", "2", "d", "4")}},
+		{series: &series{logged: packed.Of(labels.FromStrings("a", "1", "b", "2", "d", "4"))}},
 	}
 	e := newEncoder(true, encodeOptions{})
 	for range 2 { // the second request knows nothing of the first
@@ -31,10 +33,10 @@ func TestSymbolsAreFoundAgain(t *testing.T) {
 
 // TestEncoderKeepsNothingLarge has one giant request before a small one.
 func TestEncoderKeepsNothingLarge(t *testing.T) {
-	many := &series{logged: labels.FromStrings("__name__", "many")}
+	many := &series{logged: packed.Of(labels.FromStrings("__name__", "many"))}
 	giant := make([]point, keepSymbols+1)
 	for i := range giant {
-		giant[i].series = &series{logged: labels.FromStrings("__name__", strconv.Itoa(i)+string(make([]byte, 100)))}
+		giant[i].series = &series{logged: packed.Of(labels.FromStrings("__name__", strconv.Itoa(i)+string(make([]byte, 100))))}
 		giant[i].v = 1
 	}
 	e := newEncoder(true, encodeOptions{}).(*encoder2)

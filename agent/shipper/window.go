@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/labels"
 
 	"torchbearer/agent/logged"
 )
@@ -187,10 +186,10 @@ func (w *window) full(more int) bool {
 }
 
 // resolve makes the points that are not answered leave by set.
-func (w *window) resolve(set *settings, b *labels.Builder) {
+func (w *window) resolve(set *settings, r *resolver) {
 	for shard, points := range w.shards {
 		for i := min(w.plan.Done[shard], len(points)); i < len(points); i++ {
-			set.resolve(points[i].series, b)
+			set.resolve(points[i].series, r)
 		}
 	}
 }

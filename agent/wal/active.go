@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/packed"
 )
 
 // begin makes a series active, while the caller holds mu.
@@ -75,7 +77,7 @@ func (p *tablePage) rest(t *table, number uint64, last uint32) {
 }
 
 // eachActive calls f with the labels and the job of all active series.
-func (t *table) eachActive(f func(ref chunks.HeadSeriesRef, ls labels.Labels, j *job)) {
+func (t *table) eachActive(f func(ref chunks.HeadSeriesRef, ls packed.Labels, j *job)) {
 	for number, p := range t.snapshot() {
 		p.mu.Lock()
 		for row := range p.seen {
@@ -92,6 +94,7 @@ func (t *table) eachActive(f func(ref chunks.HeadSeriesRef, ls labels.Labels, j 
 type index struct {
 	mu    sync.Mutex
 	refs  map[uint64]chunks.HeadSeriesRef // by hash
+	hash  labels.ScratchBuilder           // is memory for those
 	asked time.Time                       // the last time; guarded by admission.mu
 }
 
@@ -99,22 +102,21 @@ type index struct {
 func (t *table) makeIndex() *index {
 	ix := &index{refs: make(map[uint64]chunks.HeadSeriesRef, t.active.Load())}
 	t.index.Store(ix)
-	t.eachActive(func(ref chunks.HeadSeriesRef, ls labels.Labels, _ *job) { ix.add(ls, ref) })
+	t.eachActive(func(ref chunks.HeadSeriesRef, ls packed.Labels, _ *job) { ix.add(ls, ref) })
 	return ix
 }
 
-func (ix *index) add(ls labels.Labels, ref chunks.HeadSeriesRef) {
-	hash := ls.Hash()
+func (ix *index) add(ls packed.Labels, ref chunks.HeadSeriesRef) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	ix.refs[hash] = ref
+	ix.refs[ls.Hash(&ix.hash)] = ref
 }
 
 // remove leaves what another ref has taken over alone.
-func (ix *index) remove(ls labels.Labels, ref chunks.HeadSeriesRef) {
-	hash := ls.Hash()
+func (ix *index) remove(ls packed.Labels, ref chunks.HeadSeriesRef) {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
+	hash := ls.Hash(&ix.hash)
 	if ix.refs[hash] == ref {
 		delete(ix.refs, hash)
 	}

@@ -21,8 +21,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 	"torchbearer/agent/status"
 )
 
@@ -294,6 +296,53 @@ func TestASeriesIsActiveWhileItIsScraped(t *testing.T) {
 	l.wantJobs(status.JobSeries{Job: "b", Active: 1, Added: 1, Refused: 3}, status.JobSeries{Job: "a", Refused: 3})
 	l.pass(10 * time.Minute)
 	l.wantJobs(status.JobSeries{Job: "a", Refused: 3})
+}
+
+// TestSeriesByRefAlone: of what is known the ref is enough, also for who refuses new series. For the rest labels are asked
+// for, before anything is counted.
+func TestSeriesByRefAlone(t *testing.T) {
+	l := openLimited(t, Limits{MaxSeries: 2, Idle: time.Minute})
+	refs := l.scrape("a", 0, 2)
+	by := func(ref storage.SeriesRef, want error) {
+		t.Helper()
+		l.at++
+		app := l.AppenderV2(logged.WithJob(t.Context(), "a"))
+		if got, err := app.Append(ref, labels.EmptyLabels(), 0, l.at, 1, nil, nil, storage.AOptions{}); !errors.Is(err, want) || want == nil && got != ref {
+			t.Errorf("ref %d: got %d, %v, want %v", ref, got, err, want)
+		}
+		if err := app.Commit(); err != nil {
+			t.Error(err)
+		}
+	}
+	by(refs[0], nil)
+	by(refs[1]+100, packed.ErrNeeded)
+	for i, ref := range refs {
+		kept := l.AppenderV2(t.Context()).(*appender).LabelsOf(ref)
+		if s, ok := l.SeriesOf(chunks.HeadSeriesRef(ref)); !ok || !s.Labels.Are(nth(i)) || s.Labels != kept {
+			t.Errorf("series %d is %s, and %s in the database", i, s.Labels, kept)
+		}
+	}
+	// It rests: then the limit counts for it, as for a new one.
+	l.pass(10 * time.Minute)
+	by(refs[0], packed.ErrNeeded)
+	l.wantAccepted(l.scrape("a", 0, 2, refs...), 2)
+	by(refs[0], nil)
+	// The table has forgotten it, and the database has not.
+	l.table.forget(math.MaxUint32 &^ resting)
+	if _, ok := l.SeriesOf(chunks.HeadSeriesRef(refs[0])); ok {
+		t.Fatal("the table has not forgotten it")
+	}
+	app := l.AppenderV2(t.Context()) // Not of a job: nothing is refused.
+	l.at++
+	if _, err := app.Append(refs[0], labels.EmptyLabels(), 0, l.at, 1, nil, nil, storage.AOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := l.SeriesOf(chunks.HeadSeriesRef(refs[0])); !ok || !s.Labels.Are(nth(0)) {
+		t.Errorf("after that it is %s", s.Labels)
+	}
+	if err := app.Commit(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestIndexFollowsTheTable(t *testing.T) {

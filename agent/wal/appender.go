@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 )
 
 // errNotWritten is what a commit says that was not tried.
@@ -33,11 +34,23 @@ type appender struct {
 	newest     int64
 }
 
+// LabelsOf are the labels of a ref that Append answered with, or none.
+func (a *appender) LabelsOf(ref storage.SeriesRef) packed.Labels {
+	if a.scribe.keeper == nil {
+		return packed.Labels{}
+	}
+	return a.scribe.keeper.LabelsOf(ref)
+}
+
 // Append implements storage.AppenderV2. A sample of a new series over a limit
-// is answered with logged.ErrRefused.
+// is answered with logged.ErrRefused; one without labels of a series that is not
+// known any more with packed.ErrNeeded.
 func (a *appender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	if a.scribe.active(ref) || a.AppenderV2 == nil || !a.guarded || passes(ref, v, h, fh, &opts) {
 		return a.append(ref, ls, st, t, v, h, fh, opts)
+	}
+	if ls.IsEmpty() {
+		return 0, packed.ErrNeeded
 	}
 	locked := a.log.admission.enter()
 	if locked {
@@ -70,15 +83,25 @@ func passes(ref storage.SeriesRef, v float64, h *histogram.Histogram, fh *histog
 
 func (a *appender) append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	got, err := ref, error(nil)
+	var kept packed.Labels
+	if ls.IsEmpty() && a.AppenderV2 != nil {
+		// Before Append: the series may be forgotten after it.
+		if kept = a.LabelsOf(ref); kept.IsEmpty() {
+			return 0, packed.ErrNeeded
+		}
+	}
 	if !a.log.opts.StartTimestamps && a.log.opts.dense() {
 		st = 0 // Its record would keep it.
 	}
 	if a.AppenderV2 != nil {
 		got, err = a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
+		if err != nil && errors.Is(err, packed.ErrNeeded) {
+			return 0, err
+		}
 		// A zero sample at the start timestamp may have been taken even if the
 		// sample itself was not.
 		if noted := cmp.Or(got, ref); noted != 0 {
-			a.scribe.note(noted, ls, &opts.Metadata)
+			a.scribe.note(noted, ls, kept, &opts.Metadata)
 		}
 		if got == 0 {
 			return 0, err

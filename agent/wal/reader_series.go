@@ -11,12 +11,12 @@ import (
 	"time"
 	"unique"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/record"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 )
 
 const (
@@ -37,6 +37,7 @@ type oldSeries struct {
 	now        int64 // of the record read last, in milliseconds
 	segment    int   // of that record
 	many       int
+	packer     packed.Packer
 }
 
 type oldOne struct {
@@ -152,8 +153,8 @@ func (o *oldSeries) add(segment int, series []record.RefSeries, meta []record.Re
 			one = &oldOne{used: neverUsed}
 			o.series[s.Ref] = one
 		}
-		if !labels.Equal(one.Labels, s.Labels) {
-			one.Labels = s.Labels
+		if !one.Labels.Are(s.Labels) {
+			one.Labels = o.packer.Pack(s.Labels)
 		}
 		one.segment = max(one.segment, segment)
 	}

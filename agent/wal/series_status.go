@@ -11,9 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
+	"torchbearer/agent/packed"
 	"torchbearer/agent/status"
 )
 
@@ -69,7 +69,7 @@ func countMetrics(table *table) []status.MetricCount {
 		job  *job
 	}
 	counts := map[metric]int64{}
-	table.eachActive(func(_ chunks.HeadSeriesRef, ls labels.Labels, j *job) {
+	table.eachActive(func(_ chunks.HeadSeriesRef, ls packed.Labels, j *job) {
 		m := metric{ls.Get(model.MetricNameLabel), j}
 		if n, ok := counts[m]; ok || len(counts) < topNames {
 			counts[m] = n + 1

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 )
 
 // rowsPerPage series of neighbouring refs lie together: those of a target do.
@@ -101,6 +102,7 @@ func (t *table) find(ref chunks.HeadSeriesRef) (logged.Series, bool) {
 type scribe struct {
 	table  *table
 	job    *job
+	keeper labelKeeper // nil is none
 	number uint64
 	page   *tablePage
 }
@@ -122,9 +124,9 @@ func (s *scribe) active(ref storage.SeriesRef) bool {
 	return seen != 0 && seen < resting
 }
 
-// note keeps that ref was appended with these labels and, unless it is empty,
-// this metadata.
-func (s *scribe) note(ref storage.SeriesRef, ls labels.Labels, m *metadata.Metadata) {
+// note keeps that ref was appended with these labels, which are kept if that has
+// any, and, unless it is empty, this metadata.
+func (s *scribe) note(ref storage.SeriesRef, ls labels.Labels, kept packed.Labels, m *metadata.Metadata) {
 	number, row := uint64(ref)/rowsPerPage, uint64(ref)%rowsPerPage
 	for {
 		if s.page == nil || s.number != number {
@@ -138,15 +140,31 @@ func (s *scribe) note(ref storage.SeriesRef, ls labels.Labels, m *metadata.Metad
 		if m.IsEmpty() && seen != 0 && (seen == epoch || seen < resting && s.page.seen[row].CompareAndSwap(seen, epoch)) {
 			return
 		}
-		if s.page.note(s, ref, epoch, ls, m) {
+		if s.page.note(s, ref, epoch, ls, kept, m) {
 			return
 		}
 		s.page = nil
 	}
 }
 
+// labelKeeper keeps the labels of series by their refs.
+type labelKeeper interface {
+	LabelsOf(ref storage.SeriesRef) packed.Labels
+}
+
+// labels of a new row are those that the keeper has in memory anyhow.
+func (s *scribe) labels(ref storage.SeriesRef, ls labels.Labels, kept packed.Labels) packed.Labels {
+	if kept.IsEmpty() && s.keeper != nil {
+		kept = s.keeper.LabelsOf(ref)
+	}
+	if kept.IsEmpty() {
+		return packed.Of(ls.WithoutEmpty())
+	}
+	return kept
+}
+
 // note fills a row, and is false when the page is in the table no more.
-func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labels.Labels, m *metadata.Metadata) bool {
+func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labels.Labels, kept packed.Labels, m *metadata.Metadata) bool {
 	row := uint64(ref) % rowsPerPage
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +173,7 @@ func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labe
 	}
 	seen := p.seen[row].Swap(epoch)
 	if seen == 0 {
-		p.rows[row].Labels = ls.WithoutEmpty()
+		p.rows[row].Labels = s.labels(ref, ls, kept)
 		p.filled++
 		s.table.count.Add(1)
 	}

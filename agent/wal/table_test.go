@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/packed"
 )
 
 func named(ref storage.SeriesRef) labels.Labels {
@@ -53,10 +55,10 @@ func TestTableForgetsWhatNobodyNeeds(t *testing.T) {
 	table := newTable()
 	s := scribe{table: table, job: &job{}}
 	begun := time.Now()
-	s.note(1, named(1), &metadata.Metadata{})
+	s.note(1, named(1), packed.Labels{}, &metadata.Metadata{})
 	has := func(ref chunks.HeadSeriesRef) bool { _, ok := table.find(ref); return ok }
 	for minute := 1; minute <= 60; minute++ {
-		s.note(2, named(2), &metadata.Metadata{})
+		s.note(2, named(2), packed.Labels{}, &metadata.Metadata{})
 		needed := minute // All is sent,
 		if minute < 30 {
 			needed = 1 // but that only later.
@@ -66,7 +68,7 @@ func TestTableForgetsWhatNobodyNeeds(t *testing.T) {
 			t.Fatalf("minute %d: the idle one is there: %t; the other: %t", minute, has(1), has(2))
 		}
 	}
-	s.note(1, named(1), &metadata.Metadata{})
+	s.note(1, named(1), packed.Labels{}, &metadata.Metadata{})
 	if !has(1) || table.count.Load() != 2 {
 		t.Errorf("%d series", table.count.Load())
 	}
@@ -92,7 +94,7 @@ func TestTableAfterADayIsAsAfterAnHour(t *testing.T) {
 			refs[rnd.IntN(live)] = next
 		}
 		for _, ref := range refs {
-			s.note(ref, labels.Labels{}, &metadata.Metadata{})
+			s.note(ref, labels.Labels{}, packed.Labels{}, &metadata.Metadata{})
 		}
 		now = now.Add(time.Minute)
 		table.age(now, minute, 15*time.Minute, minute)
@@ -125,9 +127,9 @@ func TestTableIsNeverWithoutASeriesThatWasJustNoted(t *testing.T) {
 				default:
 				}
 				for ref := storage.SeriesRef(0); ref < 200; ref += 7 {
-					s.note(ref, named(ref), &metadata.Metadata{})
+					s.note(ref, named(ref), packed.Labels{}, &metadata.Metadata{})
 					// It cannot have been forgotten already: ten ages have not passed.
-					if series, ok := table.find(chunks.HeadSeriesRef(ref)); ok && !labels.Equal(series.Labels, named(ref)) {
+					if series, ok := table.find(chunks.HeadSeriesRef(ref)); ok && !series.Labels.Are(named(ref)) {
 						t.Errorf("%d is %s", ref, series.Labels)
 						return
 					}
@@ -142,7 +144,7 @@ func TestTableIsNeverWithoutASeriesThatWasJustNoted(t *testing.T) {
 	noting.Wait()
 	s := scribe{table: table, job: &job{}}
 	for ref := storage.SeriesRef(0); ref < 200; ref += 7 {
-		s.note(ref, named(ref), &metadata.Metadata{})
+		s.note(ref, named(ref), packed.Labels{}, &metadata.Metadata{})
 	}
 	if n := table.count.Load(); n != 29 {
 		t.Errorf("it counts %d series", n)
@@ -155,8 +157,8 @@ func TestNotingAgainAllocatesNothing(t *testing.T) {
 	ls, m := named(1), metadata.Metadata{Type: model.MetricTypeGauge, Help: "h"}
 	note := func() {
 		for ref := storage.SeriesRef(1); ref < 100; ref++ {
-			s.note(ref, ls, &metadata.Metadata{})
-			s.note(ref, ls, &m)
+			s.note(ref, ls, packed.Labels{}, &metadata.Metadata{})
+			s.note(ref, ls, packed.Labels{}, &m)
 		}
 	}
 	note()
@@ -171,7 +173,7 @@ func BenchmarkNote(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		s := scribe{table: table, job: &job{}}
 		for ref := storage.SeriesRef(0); pb.Next(); ref = (ref + 1) % 30_000 {
-			s.note(ref, ls, &m)
+			s.note(ref, ls, packed.Labels{}, &m)
 		}
 	})
 }

@@ -217,7 +217,9 @@ func (o *Options) db() *agent.Options {
 func (l *Log) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	name := logged.JobOf(ctx)
 	j := l.jobs.get(cmp.Or(name, ownJob), l.opts.Now())
-	return &appender{AppenderV2: l.pooled(ctx), log: l, scribe: scribe{table: l.table, job: j}, guarded: name != ""}
+	next := l.pooled(ctx)
+	keeper, _ := next.(labelKeeper)
+	return &appender{AppenderV2: next, log: l, scribe: scribe{table: l.table, job: j, keeper: keeper}, guarded: name != ""}
 }
 
 // Begin is the oldest position whose samples are held.

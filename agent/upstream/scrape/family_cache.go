@@ -93,18 +93,19 @@ func (c *familyChain) numberFamily() uint16 {
 	return 0
 }
 
-// has says whether a series is part of the family. e is its entry, or nil; its
-// labels need not be looked at twice.
+// has says whether a series is part of the family. e is its entry, whose labels
+// need not be looked at twice; if that is nil lset is looked at.
 func (m *metaEntry) has(e *cacheEntry, lset labels.Labels, mfName []byte) bool {
 	if e != nil && e.family == m.number && m.number != 0 {
 		return true
 	}
-	if !isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), mfName, m.Type) {
+	if e == nil {
+		return isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), mfName, m.Type)
+	}
+	if !isSeriesPartOfFamily(e.lset.Get(model.MetricNameLabel), mfName, m.Type) {
 		return false
 	}
-	if e != nil {
-		e.family = m.number
-	}
+	e.family = m.number
 	return true
 }
 

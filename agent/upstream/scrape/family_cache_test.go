@@ -39,8 +39,8 @@ func TestFamilyIsRememberedAsLabelsSay(t *testing.T) {
 					remembered++
 				}
 				name := e.lset.Get(model.MetricNameLabel)
-				require.Equal(t, isSeriesPartOfFamily(name, mfName, m.Type), m.has(e, e.lset, mfName), "%s of %s %s", name, mfName, m.Type)
-				require.Equal(t, isSeriesPartOfFamily(name, mfName, m.Type), m.has(nil, e.lset, mfName))
+				require.Equal(t, isSeriesPartOfFamily(name, mfName, m.Type), m.has(e, labels.EmptyLabels(), mfName), "%s of %s %s", name, mfName, m.Type)
+				require.Equal(t, isSeriesPartOfFamily(name, mfName, m.Type), m.has(nil, e.lset.Labels(), mfName))
 			}
 			if random.IntN(20) == 0 {
 				cache.iter += 12

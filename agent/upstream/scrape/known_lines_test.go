@@ -103,7 +103,7 @@ func (s *said) series(cache *scrapeCache, p textparse.Parser, name []byte) {
 	text := string(met)
 	e, ok, already := cache.get(met)
 	if ok {
-		ls = e.lset
+		ls = e.lset.Labels()
 	} else {
 		s.fresh++
 		p.Labels(&ls)

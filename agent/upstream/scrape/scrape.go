@@ -51,6 +51,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/logging"
 	"github.com/prometheus/prometheus/util/pool"
+
+	"torchbearer/agent/packed"
 )
 
 var aOptionRejectEarlyOOO = storage.AppendOptions{DiscardOutOfOrder: true}
@@ -1061,7 +1063,7 @@ func (c *scrapeCache) get(met []byte) (*cacheEntry, bool, bool) {
 }
 
 func (c *scrapeCache) addRef(met []byte, ref storage.SeriesRef, lset labels.Labels) (ce *cacheEntry) {
-	return c.add(met, cacheEntry{ref: ref, lset: lset})
+	return c.add(met, cacheEntry{ref: ref, lset: packed.Of(lset)})
 }
 
 func (c *scrapeCache) addDropped(met []byte) {
@@ -1359,7 +1361,7 @@ func (sl *scrapeLoop) run(errc chan<- error) {
 
 func (sl *scrapeLoop) appender() scrapeLoopAppendAdapter {
 	if sl.appendableV2 != nil {
-		return &scrapeLoopAppenderV2{scrapeLoop: sl, AppenderV2: sl.appendableV2.AppenderV2(sl.appenderCtx)}
+		return &scrapeLoopAppenderV2{scrapeLoop: sl, AppenderV2: newKnownAppenderV2(sl.appendableV2.AppenderV2(sl.appenderCtx))}
 	}
 	return &scrapeLoopAppender{scrapeLoop: sl, Appender: sl.appendable.Appender(sl.appenderCtx)}
 }
@@ -1739,7 +1741,7 @@ loop:
 
 		if seriesCached {
 			ref = ce.ref
-			lset = ce.lset
+			lset = ce.lset.Labels()
 		} else {
 			p.Labels(&lset)
 
@@ -2212,7 +2214,7 @@ func (sl *scrapeLoopAppender) addReportSample(s reportSample, t int64, v float64
 	var lset labels.Labels
 	if ok {
 		ref = ce.ref
-		lset = ce.lset
+		lset = ce.lset.Labels()
 	} else {
 		// The constants are suffixed with the invalid \xff unicode rune to avoid collisions
 		// with scraped metrics in the cache.

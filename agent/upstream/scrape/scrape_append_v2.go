@@ -139,7 +139,8 @@ func (sl *scrapeLoopAppenderV2) append(b []byte, contentType string, ts time.Tim
 	exemplars := make([]exemplar.Exemplar, 0, 1)
 
 	// Take an appender with limits.
-	app := appenderV2WithLimits(sl.AppenderV2, sl.sampleLimit, sl.bucketLimit, sl.maxSchema)
+	known := sl.AppenderV2.(*knownAppenderV2)
+	app := appenderV2WithLimits(known, sl.sampleLimit, sl.bucketLimit, sl.maxSchema)
 
 	defer func() {
 		if err != nil {
@@ -212,7 +213,9 @@ loop:
 
 		if seriesCached {
 			ref = ce.ref
-			lset = ce.lset
+			if lset = known.labels(ce); sl.synthesizeST {
+				lset = ce.lset.Labels()
+			}
 		} else {
 			p.Labels(&lset)
 
@@ -341,6 +344,7 @@ loop:
 		// it in the scrape cache because we don't need to emit StaleNaNs for it when it disappears.
 		if !seriesCached && sampleAdded {
 			ce = sl.cache.addRef(met, ref, lset)
+			known.keep(ce)
 
 			if sampleLimitErr == nil && bucketLimitErr == nil {
 				seriesAdded++
@@ -409,9 +413,10 @@ func (sl *scrapeLoopAppenderV2) addReportSample(s reportSample, t int64, v float
 	ce, ok, _ := sl.cache.get(s.name)
 	var ref storage.SeriesRef
 	var lset labels.Labels
+	known := sl.AppenderV2.(*knownAppenderV2)
 	if ok {
 		ref = ce.ref
-		lset = ce.lset
+		lset = known.labels(ce)
 	} else {
 		// The constants are suffixed with the invalid \xff unicode rune to avoid collisions
 		// with scraped metrics in the cache.
@@ -429,7 +434,7 @@ func (sl *scrapeLoopAppenderV2) addReportSample(s reportSample, t int64, v float
 	switch {
 	case err == nil:
 		if !ok {
-			sl.cache.addRef(s.name, ref, lset)
+			known.keep(sl.cache.addRef(s.name, ref, lset))
 		}
 		return nil
 	case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):

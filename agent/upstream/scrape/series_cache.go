@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+
+	"torchbearer/agent/packed"
 )
 
 // This file is Torchbearer's: it has, of all that a target exposed, what
@@ -23,7 +25,7 @@ type cacheEntry struct {
 	size  uint32 // bytes of the text
 
 	ref  storage.SeriesRef
-	lset labels.Labels
+	lset packed.Labels
 	st   *stCache // optional state for ST synthesis
 
 	lastIter uint32 // when it was exposed last
@@ -31,8 +33,17 @@ type cacheEntry struct {
 	next     uint32 // 1 + the number of the entry that followed it then
 	family   uint16 // number of one that it is part of; 0 is not known
 	dropped  bool
-	text     bool // PromParser accepted the text
+	marks    entryMarks
 }
+
+type entryMarks uint8
+
+const (
+	markText entryMarks = 1 << iota // PromParser accepted the text
+	markKept                        // the appender keeps the labels, see labelKeeper
+)
+
+func (e *cacheEntry) has(mark entryMarks) bool { return e.marks&mark != 0 }
 
 // RefBits of a ref are of the series. What an appender sets above them comes back
 // to it with the same labels, and makes no other series of them.
@@ -122,7 +133,7 @@ func (s *seriesTable) find(met []byte) (uint32, bool) {
 func (s *seriesTable) series(line []byte) (uint32, bool) {
 	if e, number := s.expected(); e != nil && int(e.size) < len(line) {
 		if hash, check := s.hashes(line[:e.size]); e.hash == hash && e.check == check {
-			return number, e.text
+			return number, e.has(markText)
 		}
 	}
 	if end := bytes.IndexByte(line, '\n'); end >= 0 {
@@ -134,7 +145,7 @@ func (s *seriesTable) series(line []byte) (uint32, bool) {
 	}
 	hash, check := s.hashes(line[:end])
 	number, ok := s.lookup(line[:end], hash, check)
-	return number, ok && s.entries[number].text
+	return number, ok && s.entries[number].has(markText)
 }
 
 // follow notes that an entry was exposed after the former one.
@@ -153,8 +164,8 @@ func (s *seriesTable) follow(number uint32) {
 // was already.
 func (s *seriesTable) touch(number uint32) (*cacheEntry, bool) {
 	e := &s.entries[number]
-	if s.text && !e.text {
-		e.text = true
+	if s.text && !e.has(markText) {
+		e.marks |= markText
 	}
 	if e.lastIter == s.iter {
 		return e, true
@@ -168,7 +179,10 @@ func (s *seriesTable) touch(number uint32) (*cacheEntry, bool) {
 // add takes a new entry. Pointers to others are of no use after it.
 func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 	e.hash, e.check = s.hashes(met)
-	e.size, e.lastIter, e.text = uint32(len(met)), s.iter, s.text
+	e.size, e.lastIter = uint32(len(met)), s.iter
+	if s.text {
+		e.marks |= markText
+	}
 	if number, ok := s.lookup(met, e.hash, e.check); ok {
 		former, _ := s.touch(number)
 		e.next = former.next
@@ -301,7 +315,7 @@ func (s *seriesTable) forEachStale(f func(storage.SeriesRef, labels.Labels) bool
 		}
 	}
 	for _, number := range gone {
-		if e := &s.entries[number]; !f(e.ref, e.lset) {
+		if e := &s.entries[number]; !f(e.ref, e.lset.Labels()) {
 			return
 		}
 	}

@@ -203,7 +203,7 @@ func requireStripeSeriesEqual(t *testing.T, want, got *stripeSeries) {
 	for ref, w := range wantByRef {
 		g, ok := gotByRef[ref]
 		require.Truef(t, ok, "ref %d present in wlog path, missing in agent path", ref)
-		require.Truef(t, labels.Equal(w.lset, g.lset),
+		require.Truef(t, labels.Equal(w.Labels(), g.Labels()),
 			"ref %d labels mismatch: wlog=%s agent=%s", ref, w.lset.String(), g.lset.String())
 		require.Equalf(t, w.lastTs, g.lastTs, "ref %d lastTs mismatch", ref)
 		require.Equalf(t, w.Metadata(), g.Metadata(), "ref %d metadata mismatch", ref)

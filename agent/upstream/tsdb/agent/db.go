@@ -43,6 +43,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"github.com/prometheus/prometheus/util/compression"
 	"github.com/prometheus/prometheus/util/zeropool"
+
+	"torchbearer/agent/packed"
 )
 
 const (
@@ -582,6 +584,7 @@ func (db *DB) loadWAL(r *wlog.Reader, duplicateRefToValidRef map[chunks.HeadSeri
 	}()
 
 	var nonExistentSeriesRefs atomic.Uint64
+	var packer packed.Packer
 
 	for d := range decoded {
 		switch v := d.(type) {
@@ -592,8 +595,8 @@ func (db *DB) loadWAL(r *wlog.Reader, duplicateRefToValidRef map[chunks.HeadSeri
 					lastRef = entry.Ref
 				}
 
-				series := &memSeries{ref: entry.Ref, lset: entry.Labels}
-				series, created := db.series.SetUnlessAlreadySet(series.lset.Hash(), series)
+				series := &memSeries{ref: entry.Ref, lset: packer.Pack(entry.Labels)}
+				series, created := db.series.SetUnlessAlreadySet(entry.Labels.Hash(), series)
 
 				if !created {
 					// We don't need to check if entry.Ref exists / if the value is not series.ref because
@@ -968,7 +971,8 @@ type appenderBase struct {
 	// Series lock is not held on elements.
 	metadataSeries []*memSeries
 
-	known seriesFinder
+	known  seriesFinder
+	packer packed.Packer
 }
 
 type appender struct {
@@ -1018,6 +1022,9 @@ func (a *appenderBase) getOrCreate(ref chunks.HeadSeriesRef, l labels.Labels) (s
 	// Ensure no empty or duplicate labels have gotten through. This mirrors the
 	// equivalent validation code in the TSDB's headAppender.
 	l = l.WithoutEmpty()
+	if l.IsEmpty() && ref != 0 {
+		return nil, packed.ErrNeeded
+	}
 	if l.IsEmpty() {
 		return nil, fmt.Errorf("empty labelset: %w", tsdb.ErrInvalidSample)
 	}
@@ -1037,7 +1044,7 @@ func (a *appenderBase) getOrCreate(ref chunks.HeadSeriesRef, l labels.Labels) (s
 	// Note this ref is wasted if a concurrent goroutine inserts the same series first.
 	newRef := chunks.HeadSeriesRef(a.nextRef.Inc())
 	var created bool
-	series, created = a.series.SetUnlessAlreadySet(hash, &memSeries{ref: newRef, lset: l, lastTs: math.MinInt64})
+	series, created = a.series.SetUnlessAlreadySet(hash, &memSeries{ref: newRef, lset: a.packer.Pack(l), lastTs: math.MinInt64})
 	if !created {
 		// A concurrent goroutine inserted this series first; skip the WAL
 		// record and metric update.
@@ -1434,6 +1441,8 @@ func (a *appenderBase) log() error {
 
 // clearData clears all pending data.
 func (a *appenderBase) clearData() {
+	clear(a.pendingSeries)
+	a.packer.Reset()
 	a.pendingSeries = a.pendingSeries[:0]
 	a.pendingSamples = a.pendingSamples[:0]
 	a.pendingHistograms = a.pendingHistograms[:0]

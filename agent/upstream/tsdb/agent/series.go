@@ -22,6 +22,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/packed"
 )
 
 // memSeries is a chunkless version of tsdb.memSeries.
@@ -29,7 +31,8 @@ type memSeries struct {
 	sync.Mutex
 
 	ref  chunks.HeadSeriesRef
-	lset labels.Labels
+	hash uint64
+	lset packed.Labels
 
 	// Last recorded timestamp. Used by Storage.gc to determine if a series is
 	// stale.
@@ -55,7 +58,7 @@ func (m *memSeries) Ref() chunks.HeadSeriesRef {
 }
 
 func (m *memSeries) Labels() labels.Labels {
-	return m.lset
+	return m.lset.Labels()
 }
 
 func (m *memSeries) LastSampleTimestamp() int64 {
@@ -67,76 +70,6 @@ func (m *memSeries) Metadata() unique.Handle[metadata.Metadata] {
 	m.Lock()
 	defer m.Unlock()
 	return m.meta
-}
-
-// seriesHashmap lets agent find a memSeries by its label set, via a 64-bit hash.
-// There is one map for the common case where the hash value is unique, and a
-// second map for the case that two series have the same hash value.
-// Each series is in only one of the maps. Its methods require the hash to be submitted
-// with the label set to avoid re-computing hash throughout the code.
-type seriesHashmap struct {
-	unique    map[uint64]*memSeries
-	conflicts map[uint64][]*memSeries
-}
-
-func (m *seriesHashmap) Get(hash uint64, lset labels.Labels) *memSeries {
-	if s, found := m.unique[hash]; found {
-		if labels.Equal(s.lset, lset) {
-			return s
-		}
-	}
-	for _, s := range m.conflicts[hash] {
-		if labels.Equal(s.lset, lset) {
-			return s
-		}
-	}
-	return nil
-}
-
-func (m *seriesHashmap) Set(hash uint64, s *memSeries) {
-	if existing, found := m.unique[hash]; !found || labels.Equal(existing.lset, s.lset) {
-		m.unique[hash] = s
-		return
-	}
-	if m.conflicts == nil {
-		m.conflicts = make(map[uint64][]*memSeries)
-	}
-	seriesSet := m.conflicts[hash]
-	for i, prev := range seriesSet {
-		if labels.Equal(prev.lset, s.lset) {
-			seriesSet[i] = s
-			return
-		}
-	}
-	m.conflicts[hash] = append(seriesSet, s)
-}
-
-func (m *seriesHashmap) Delete(hash uint64, ref chunks.HeadSeriesRef) {
-	var rem []*memSeries
-	unique, found := m.unique[hash]
-	switch {
-	case !found: // Supplied hash is not stored.
-		return
-	case unique.ref == ref:
-		conflicts := m.conflicts[hash]
-		if len(conflicts) == 0 { // Exactly one series with this hash was stored
-			delete(m.unique, hash)
-			return
-		}
-		m.unique[hash] = conflicts[0] // First remaining series goes in 'unique'.
-		rem = conflicts[1:]           // Keep the rest.
-	default: // The series to delete is somewhere in 'conflicts'. Keep all the ones that don't match.
-		for _, s := range m.conflicts[hash] {
-			if s.ref != ref {
-				rem = append(rem, s)
-			}
-		}
-	}
-	if len(rem) == 0 {
-		delete(m.conflicts, hash)
-	} else {
-		m.conflicts[hash] = rem
-	}
 }
 
 // stripeSeries locks modulo ranges of IDs and hashes to reduce lock
@@ -166,12 +99,6 @@ func newStripeSeries(stripeSize int) *stripeSeries {
 		hashes:    make([]seriesHashmap, stripeSize),
 		exemplars: make([]map[chunks.HeadSeriesRef]*exemplar.Exemplar, stripeSize),
 		locks:     make([]stripeLock, stripeSize),
-	}
-	for i := range s.hashes {
-		s.hashes[i] = seriesHashmap{
-			unique:    map[uint64]*memSeries{},
-			conflicts: nil, // Initialized on demand in set().
-		}
 	}
 	return s
 }
@@ -208,7 +135,7 @@ func (s *stripeSeries) GC(mint int64, retainSeries bool) map[chunks.HeadSeriesRe
 		if retainSeries {
 			deleted[series.ref] = deletedSeries{
 				ref:    series.ref,
-				labels: series.lset,
+				labels: series.lset.Labels(),
 				meta:   series.meta,
 			}
 		} else {
@@ -231,13 +158,8 @@ func (s *stripeSeries) GC(mint int64, retainSeries bool) map[chunks.HeadSeriesRe
 	for hashLock := 0; hashLock < s.size; hashLock++ {
 		s.locks[hashLock].Lock()
 
-		for hash, all := range s.hashes[hashLock].conflicts {
-			for _, series := range all {
-				check(hashLock, hash, series)
-			}
-		}
-		for hash, series := range s.hashes[hashLock].unique {
-			check(hashLock, hash, series)
+		for _, series := range s.hashes[hashLock].all() {
+			check(hashLock, series.hash, series)
 		}
 
 		s.locks[hashLock].Unlock()
@@ -255,7 +177,7 @@ func (s *stripeSeries) GetByHash(hash uint64, lset labels.Labels) *memSeries {
 
 	s.locks[hashLock].RLock()
 	defer s.locks[hashLock].RUnlock()
-	return s.hashes[hashLock].Get(hash, lset)
+	return s.hashes[hashLock].Get(hash, packed.Of(lset))
 }
 
 // SetUnlessAlreadySet inserts series for the given hash if no series with the
@@ -279,6 +201,7 @@ func (s *stripeSeries) SetUnlessAlreadySet(hash uint64, series *memSeries) (*mem
 
 	// Insert into refs first. GC discovers series through hashes, so a series
 	// that is only in refs is invisible to GC and will not be removed.
+	series.hash = hash
 	s.refs.set(series)
 
 	// Re-acquire hashLock to insert into hashes. A concurrent goroutine may
@@ -291,7 +214,7 @@ func (s *stripeSeries) SetUnlessAlreadySet(hash uint64, series *memSeries) (*mem
 		s.refs.delete(series.ref)
 		return prev, false
 	}
-	s.hashes[hashLock].Set(hash, series)
+	s.hashes[hashLock].Set(series)
 	s.locks[hashLock].Unlock()
 
 	return series, true
@@ -338,7 +261,7 @@ var (
 // It is used to avoid holding series locks during checkpoint I/O.
 type seriesSnapshot struct {
 	ref    chunks.HeadSeriesRef
-	lset   labels.Labels
+	lset   packed.Labels
 	lastTs int64
 	meta   unique.Handle[metadata.Metadata]
 }
@@ -348,7 +271,7 @@ func (s *seriesSnapshot) Ref() chunks.HeadSeriesRef {
 }
 
 func (s *seriesSnapshot) Labels() labels.Labels {
-	return s.lset
+	return s.lset.Labels()
 }
 
 func (s *seriesSnapshot) LastSampleTimestamp() int64 {

@@ -9,7 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/packed"
 )
 
 // This file is Torchbearer's.
@@ -91,6 +94,15 @@ func (r *seriesRefs) all() iter.Seq[*memSeries] {
 			}
 		}
 	}
+}
+
+// LabelsOf are the labels of the series of a ref that Append has answered with,
+// for as long as the series is there. It is not for samples of others meanwhile.
+func (a *appenderBase) LabelsOf(ref storage.SeriesRef) packed.Labels {
+	if s := a.known.find(a.series.refs, chunks.HeadSeriesRef(ref)); s != nil {
+		return s.lset
+	}
+	return packed.Labels{}
 }
 
 // seriesFinder finds the series of one appender, whose refs follow one another.

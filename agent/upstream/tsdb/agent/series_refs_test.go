@@ -7,8 +7,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/stretchr/testify/require"
+
+	"torchbearer/agent/packed"
 )
 
 // Whatever came and went, what is found is what a map would find, by an appender
@@ -86,4 +90,30 @@ func BenchmarkSeriesRefs(b *testing.B) {
 		}
 		i = (i + 1) % series
 	}
+}
+
+// An appender keeps the labels of series: a ref it has answered with is enough, and
+// for another one it wants labels.
+func TestAppendByRefAlone(t *testing.T) {
+	db := createTestAgentDB(t, nil, DefaultOptions())
+	defer db.Close()
+	ls := labels.FromStrings("__name__", "a", "job", "j")
+	app := db.AppenderV2(t.Context())
+	keeper := app.(interface {
+		LabelsOf(ref storage.SeriesRef) packed.Labels
+	})
+	ref, err := app.Append(0, ls, 0, 1, 1, nil, nil, storage.AOptions{})
+	require.NoError(t, err)
+	require.Equal(t, ls, keeper.LabelsOf(ref).Labels())
+	require.True(t, keeper.LabelsOf(ref+1).IsEmpty())
+
+	got, err := app.Append(ref, labels.EmptyLabels(), 0, 2, 1, nil, nil, storage.AOptions{})
+	require.NoError(t, err)
+	require.Equal(t, ref, got)
+	_, err = app.Append(ref+1, labels.EmptyLabels(), 0, 2, 1, nil, nil, storage.AOptions{})
+	require.ErrorIs(t, err, packed.ErrNeeded)
+	_, err = app.Append(0, labels.EmptyLabels(), 0, 2, 1, nil, nil, storage.AOptions{})
+	require.NotErrorIs(t, err, packed.ErrNeeded)
+	require.Error(t, err)
+	require.NoError(t, app.Commit())
 }

@@ -24,6 +24,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/packed"
 )
 
 func TestNoDeadlock(t *testing.T) {
@@ -52,11 +54,11 @@ func TestNoDeadlock(t *testing.T) {
 
 			series := &memSeries{
 				ref: chunks.HeadSeriesRef(i),
-				lset: labels.FromMap(map[string]string{
+				lset: packed.Of(labels.FromMap(map[string]string{
 					"id": strconv.Itoa(i),
-				}),
+				})),
 			}
-			stripeSeries.SetUnlessAlreadySet(series.lset.Hash(), series)
+			stripeSeries.SetUnlessAlreadySet(series.Labels().Hash(), series)
 		}(i)
 	}
 
@@ -98,11 +100,11 @@ func stripeSeriesWithCollidingSeries(*testing.T) (*stripeSeries, *memSeries, *me
 	lbls1, lbls2 := labelsWithHashCollision()
 	ms1 := memSeries{
 		ref:  chunks.HeadSeriesRef(1),
-		lset: lbls1,
+		lset: packed.Of(lbls1),
 	}
 	ms2 := memSeries{
 		ref:  chunks.HeadSeriesRef(2),
-		lset: lbls2,
+		lset: packed.Of(lbls2),
 	}
 	hash := lbls1.Hash()
 	s := newStripeSeries(1)
@@ -115,12 +117,12 @@ func stripeSeriesWithCollidingSeries(*testing.T) (*stripeSeries, *memSeries, *me
 
 func TestStripeSeries_Get(t *testing.T) {
 	s, ms1, ms2 := stripeSeriesWithCollidingSeries(t)
-	hash := ms1.lset.Hash()
+	hash := ms1.Labels().Hash()
 
 	// Verify that we can get both of the series despite the hash collision
-	got := s.GetByHash(hash, ms1.lset)
+	got := s.GetByHash(hash, ms1.Labels())
 	require.Same(t, ms1, got)
-	got = s.GetByHash(hash, ms2.lset)
+	got = s.GetByHash(hash, ms2.Labels())
 	require.Same(t, ms2, got)
 }
 
@@ -129,11 +131,11 @@ func TestStripeSeries_SetUnlessAlreadySet(t *testing.T) {
 
 	ss := newStripeSeries(1)
 
-	ms, created := ss.SetUnlessAlreadySet(lbl.Hash(), &memSeries{ref: chunks.HeadSeriesRef(1), lset: lbl})
+	ms, created := ss.SetUnlessAlreadySet(lbl.Hash(), &memSeries{ref: chunks.HeadSeriesRef(1), lset: packed.Of(lbl)})
 	require.True(t, created)
-	require.Equal(t, lbl, ms.lset)
+	require.Equal(t, lbl, ms.Labels())
 
-	ms2, created := ss.SetUnlessAlreadySet(lbl.Hash(), &memSeries{ref: chunks.HeadSeriesRef(2), lset: lbl})
+	ms2, created := ss.SetUnlessAlreadySet(lbl.Hash(), &memSeries{ref: chunks.HeadSeriesRef(2), lset: packed.Of(lbl)})
 	require.False(t, created)
 	require.Equal(t, ms, ms2)
 }
@@ -158,7 +160,7 @@ func TestSetUnlessAlreadySetConcurrentSameLabels(t *testing.T) {
 		go func(i int) {
 			defer wg.Done()
 			<-start
-			results[i], _ = ss.SetUnlessAlreadySet(hash, &memSeries{ref: chunks.HeadSeriesRef(i + 1), lset: lset})
+			results[i], _ = ss.SetUnlessAlreadySet(hash, &memSeries{ref: chunks.HeadSeriesRef(i + 1), lset: packed.Of(lset)})
 		}(i)
 	}
 	close(start)
@@ -203,7 +205,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 				if r%2 == 1 {
 					lastTs = math.MaxInt64
 				}
-				s := &memSeries{ref: chunks.HeadSeriesRef(w*20 + r + 1), lset: lset, lastTs: lastTs}
+				s := &memSeries{ref: chunks.HeadSeriesRef(w*20 + r + 1), lset: packed.Of(lset), lastTs: lastTs}
 				if got, ok := ss.SetUnlessAlreadySet(lset.Hash(), s); ok {
 					mu.Lock()
 					if lastTs == math.MaxInt64 {
@@ -243,7 +245,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 	// Survivors must still be reachable by both ID and hash despite concurrent GC.
 	for _, s := range survivors {
 		require.Same(t, s, ss.GetByID(s.ref))
-		require.Same(t, s, ss.GetByHash(s.lset.Hash(), s.lset))
+		require.Same(t, s, ss.GetByHash(s.Labels().Hash(), s.Labels()))
 	}
 
 	// A final synchronous GC pass ensures all eligible series are fully removed,
@@ -251,19 +253,19 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 	ss.GC(1, false)
 	for _, s := range eligible {
 		require.Nil(t, ss.GetByID(s.ref))
-		require.Nil(t, ss.GetByHash(s.lset.Hash(), s.lset))
+		require.Nil(t, ss.GetByHash(s.Labels().Hash(), s.Labels()))
 	}
 }
 
 func TestStripeSeries_gc(t *testing.T) {
 	s, ms1, ms2 := stripeSeriesWithCollidingSeries(t)
-	hash := ms1.lset.Hash()
+	hash := ms1.Labels().Hash()
 
 	s.GC(1, false)
 
 	// Verify that we can get neither ms1 nor ms2 after gc-ing corresponding series
-	got := s.GetByHash(hash, ms1.lset)
+	got := s.GetByHash(hash, ms1.Labels())
 	require.Nil(t, got)
-	got = s.GetByHash(hash, ms2.lset)
+	got = s.GetByHash(hash, ms2.Labels())
 	require.Nil(t, got)
 }

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package packed
+
+import (
+	"encoding/binary"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// manyBases are as many as a Packer remembers at most.
+const manyBases = 1 << 12
+
+// Packer packs labels as they come. It finds those that are like one another when they are given one soon after the other,
+// as the series of one target are. The zero value is ready. It is for one goroutine; what it has packed is not.
+type Packer struct {
+	bases map[uint64]*labels.Labels // by a hash of all labels but the name of the metric
+	last  *labels.Labels            // the newest of them
+
+	own  []labels.Label
+	diff []byte
+	hash []byte
+}
+
+// Pack returns ls in packed form. It may keep ls, or have others keep it.
+func (p *Packer) Pack(ls labels.Labels) Labels {
+	if ls.IsEmpty() {
+		return Labels{}
+	}
+	p.own = p.own[:0]
+	ls.Range(func(l labels.Label) { p.own = append(p.own, l) })
+	var rest uint64
+	rest, p.hash = ls.HashWithoutLabels(p.hash)
+	if alike := p.bases[rest]; alike != nil && p.differs(alike, ls) {
+		return Labels{&set{alike, string(p.diff)}}
+	}
+	if p.last != nil && p.differs(p.last, ls) {
+		return Labels{&set{p.last, string(p.diff)}}
+	}
+	base := &ls
+	if p.bases == nil || len(p.bases) >= manyBases {
+		p.bases = map[uint64]*labels.Labels{}
+	}
+	p.bases[rest], p.last = base, base
+	return Labels{&set{base: base}}
+}
+
+// Reset forgets all that was packed, and keeps little memory.
+func (p *Packer) Reset() {
+	p.bases, p.last = nil, nil
+	clear(p.own[:cap(p.own)])
+}
+
+// differs makes diff of where ls has other values than base. It says whether it has the same names, and diff is worth it.
+func (p *Packer) differs(base *labels.Labels, ls labels.Labels) bool {
+	p.diff = p.diff[:0]
+	i, same := 0, base.Len() == len(p.own)
+	base.Range(func(b labels.Label) {
+		if same = same && p.own[i].Name == b.Name; !same {
+			return
+		}
+		if own := p.own[i].Value; own != b.Value {
+			p.diff = binary.AppendUvarint(p.diff, uint64(i))
+			p.diff = binary.AppendUvarint(p.diff, uint64(len(own)))
+			p.diff = append(p.diff, own...)
+		}
+		i++
+	})
+	return same && uint64(len(p.diff)) <= ls.ByteSize()/2
+}
