@@ -88,8 +88,12 @@ func FuzzPack(f *testing.F) {
 		var p packed.Packer
 		common := labels.Label{Name: "common", Value: strings.Repeat("c", 400)}
 		for _, ls := range [][]labels.Label{
-			{common, {Name: n1, Value: v1}}, {common, {Name: n1, Value: v2}}, {{Name: n2, Value: v1}}, {{Name: n1, Value: v3}, {Name: n3, Value: v1}},
-			{common, {Name: n1, Value: v3}, {Name: n3, Value: v1}}, {common, {Name: n1, Value: v1}, {Name: n3, Value: v2}},
+			{common, {Name: n1, Value: v1}},
+			{common, {Name: n1, Value: v2}},
+			{{Name: n2, Value: v1}},
+			{{Name: n1, Value: v3}, {Name: n3, Value: v1}},
+			{common, {Name: n1, Value: v3}, {Name: n3, Value: v1}},
+			{common, {Name: n1, Value: v1}, {Name: n3, Value: v2}},
 		} {
 			want := labels.New(ls...)
 			if got := p.Pack(want); !labels.Equal(got.Labels(), want) {

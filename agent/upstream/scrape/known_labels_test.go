@@ -63,6 +63,7 @@ func (k *keeper) Append(ref storage.SeriesRef, ls labels.Labels, _, _ int64, v f
 }
 
 func scrapes(t *testing.T, k *keeper, sampleLimit int) func(text string, want ...string) {
+	t.Helper()
 	sl, _ := newTestScrapeLoop(t, func(sl *scrapeLoop) {
 		sl.appendableV2, sl.sampleLimit = k, sampleLimit
 		sl.sampleMutator = func(ls labels.Labels) labels.Labels { return labels.NewBuilder(ls).Set("job", "j").Labels() }
