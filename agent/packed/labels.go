@@ -23,11 +23,11 @@ type Labels struct {
 	set *set
 }
 
-// set is base with other values for some of its labels. What base points to has as many sets as are like it.
+// set is base with other values for some of its labels. Many share a base.
 type set struct {
 	base *labels.Labels
-	// other has these, for each label with another value, in their order: which one it is, and the value, as uvarint,
-	// length and bytes.
+	// other has, of each label with another value, in their order: which one it is, how long the value is, both as uvarint,
+	// and the value.
 	other string
 }
 
@@ -90,6 +90,9 @@ func (l Labels) Labels() labels.Labels {
 
 // With is Labels, for which only the labels are allocated.
 func (l Labels) With(b *labels.ScratchBuilder) labels.Labels {
+	if l.set == nil || l.set.other == "" {
+		return l.Labels()
+	}
 	b.Reset()
 	l.Range(func(label labels.Label) { b.Add(label.Name, label.Value) })
 	return b.Labels()

@@ -8,8 +8,12 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// manyBases are as many as a Packer remembers at most.
-const manyBases = 1 << 12
+const (
+	// manyBases are as many as a Packer remembers at most.
+	manyBases = 1 << 12
+	// keptBytes are as much memory as it keeps to work in.
+	keptBytes = 1 << 14
+)
 
 // Packer packs labels as they come. It finds those that are like one another when they are given one soon after the other,
 // as the series of one target are. The zero value is ready. It is for one goroutine; what it has packed is not.
@@ -27,6 +31,7 @@ func (p *Packer) Pack(ls labels.Labels) Labels {
 	if ls.IsEmpty() {
 		return Labels{}
 	}
+	p.trim()
 	p.own = p.own[:0]
 	ls.Range(func(l labels.Label) { p.own = append(p.own, l) })
 	var rest uint64
@@ -47,8 +52,15 @@ func (p *Packer) Pack(ls labels.Labels) Labels {
 
 // Reset forgets all that was packed, and keeps little memory.
 func (p *Packer) Reset() {
-	p.bases, p.last = nil, nil
-	clear(p.own[:cap(p.own)])
+	p.bases, p.last, p.own = nil, nil, nil
+	p.trim()
+}
+
+// trim lets go of what one large set of labels took.
+func (p *Packer) trim() {
+	if cap(p.hash)+cap(p.diff) > keptBytes {
+		p.hash, p.diff = nil, nil
+	}
 }
 
 // differs makes diff of where ls has other values than base. It says whether it has the same names, and diff is worth it.

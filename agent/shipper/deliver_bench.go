@@ -23,7 +23,7 @@ type bench struct {
 	set     *settings
 	v2      bool
 	encoder encoder
-	numbers uint32 // for all encoders
+	numbers uint64 // for all encoders
 	plain   []byte
 	packed  []byte
 }

@@ -22,7 +22,7 @@ type encodeOptions struct {
 	// numbers has Remote Write 2.0 remember how series followed one another. It is
 	// the number that a series was given last. Of the encoders that have the same,
 	// only the newest may be used.
-	numbers *uint32
+	numbers *uint64
 }
 
 // encoder writes requests of one version of Remote Write. It uses its memory

@@ -95,7 +95,7 @@ func BenchmarkEncode2(b *testing.B) {
 
 func benchmarkEncoder(b *testing.B, points []point, v2 bool) {
 	b.Helper()
-	e := newEncoder(v2, encodeOptions{added: addedForBenchmark(), numbers: new(uint32)})
+	e := newEncoder(v2, encodeOptions{added: addedForBenchmark(), numbers: new(uint64)})
 	var wire []byte
 	for b.Loop() {
 		wire = e.encode(wire[:0], points)
@@ -121,7 +121,7 @@ func mergedOnce(points []point) []labels.Labels {
 func TestEncodingAllocatesNothing(t *testing.T) {
 	points := scraped(2000)
 	for _, v2 := range []bool{false, true} {
-		e := newEncoder(v2, encodeOptions{added: addedForBenchmark(), numbers: new(uint32)})
+		e := newEncoder(v2, encodeOptions{added: addedForBenchmark(), numbers: new(uint64)})
 		wire := e.encode(nil, points)
 		n := math.Inf(1)
 		for range 3 { // What ends meanwhile of earlier tests allocates, too, but not each time.

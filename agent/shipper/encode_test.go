@@ -34,7 +34,7 @@ var sameBits = cmp.Options{
 func TestEncodesAsLibrary(t *testing.T) {
 	one, two := map[bool]encoder{}, map[bool]encoder{}
 	for _, reused := range []bool{false, true} {
-		numbers := new(uint32)
+		numbers := new(uint64)
 		for seed := range uint64(150) {
 			r := seeded(seed)
 			opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, numbers: numbers}
@@ -64,7 +64,7 @@ func FuzzEncode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := fuzzed(data)
-		opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, numbers: new(uint32)}
+		opts := encodeOptions{added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, numbers: new(uint64)}
 		points := r.points()
 		compare1(t, newEncoder(false, opts), points, opts, !r.minusZero)
 		compare2(t, newEncoder(true, opts), points, opts)

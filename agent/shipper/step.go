@@ -22,17 +22,21 @@ const (
 // are written without a look at their labels. It is of the encoder that wrote
 // the series last; the zero value is none.
 type step struct {
-	number uint32              // tells the book, too
-	from   uint32              // number of the series before; 0 when it differs in more
+	number uint32              // with high the number of the series, which tells the book, too
+	from   uint32              // number of the series before, without its high; 0 when it differs in more
 	values [mostChanged]uint16 // of the book
 	at     [mostChanged]uint8  // which labels have those; noLabel
+	high   uint16
 }
+
+// whole is the number of the series; 0 is none.
+func (s *step) whole() uint64 { return uint64(s.high)<<32 | uint64(s.number) }
 
 // book numbers the series that one encoder has written, and the values by which
 // they differed.
 type book struct {
-	numbers *uint32 // as encodeOptions has it
-	after   uint32  // its own are larger
+	numbers *uint64 // as encodeOptions has it
+	after   uint64  // its own are larger
 	ids     map[string]uint16
 	values  []bookValue
 	missed  int // values that had no place
@@ -44,15 +48,24 @@ type bookValue struct {
 	ref     uint32 // in that one's table
 }
 
-func newBook(numbers *uint32) *book {
+func newBook(numbers *uint64) *book {
 	return &book{numbers: numbers, after: *numbers, ids: map[string]uint16{}}
 }
 
-// worn says whether it is time for a new one.
-func (b *book) worn() bool { return b.missed > mostMissed }
+// worn says whether it is time for a new one. All numbers of one differ in what
+// from has of them.
+func (b *book) worn() bool { return *b.numbers-b.after > 1<<31 || b.missed > mostMissed }
 
 // has says whether it gave that number.
-func (b *book) has(number uint32) bool { return number > b.after }
+func (b *book) has(number uint64) bool { return number > b.after }
+
+// number gives the next one, of those that are not 0 in what from has of them.
+func (b *book) number() step {
+	if *b.numbers++; uint32(*b.numbers) == 0 {
+		*b.numbers++
+	}
+	return step{number: uint32(*b.numbers), high: uint16(*b.numbers >> 32)}
+}
 
 // id is the number of a value; false when there is no place for it.
 func (b *book) id(value string) (uint16, bool) {
@@ -73,7 +86,7 @@ func (b *book) id(value string) (uint16, bool) {
 // follow makes before that of a series, if that is known to follow the one that
 // was written last.
 func (s *symbols) follow(to *step) bool {
-	if s.book == nil || to.from == 0 || to.from != s.last || !s.book.has(to.number) {
+	if s.book == nil || to.from == 0 || to.from != s.last || !s.book.has(to.whole()) {
 		return false
 	}
 	for i, at := range to.at {
@@ -96,9 +109,8 @@ func (s *symbols) remember(to *step) {
 	if s.book == nil {
 		return
 	}
-	if !s.book.has(to.number) {
-		*s.book.numbers++
-		*to = step{number: *s.book.numbers}
+	if !s.book.has(to.whole()) {
+		*to = s.book.number()
 	}
 	from := s.last
 	s.last, to.from = to.number, 0

@@ -77,8 +77,10 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 	followed := 0
 	for seed := range uint64(60) {
 		r := seeded(seed)
+		// Numbers begin anywhere, and pass where their lower half is 0 again.
+		numbers := pick(r, uint64(300), 1<<32, 2<<32) - uint64(r.IntN(300))
 		opts := encodeOptions{
-			added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, apart: r.IntN(2) * fewPoints, numbers: new(uint32),
+			added: r.added(), typeAndUnitLabels: r.IntN(2) == 0, apart: r.IntN(2) * fewPoints, numbers: &numbers,
 		}
 		e := &encoder2{opts: opts}
 		all := r.exposed()
@@ -120,7 +122,7 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 // TestBookIsBounded has more values than it takes, and is new after many that it
 // had no place for.
 func TestBookIsBounded(t *testing.T) {
-	e := &encoder2{opts: encodeOptions{numbers: new(uint32)}}
+	e := &encoder2{opts: encodeOptions{numbers: new(uint64)}}
 	all := make([]point, bookSize+1000)
 	for i := range all {
 		all[i] = point{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "a", "id", strconv.Itoa(i)))}}
@@ -152,7 +154,7 @@ func TestBookIsBounded(t *testing.T) {
 
 // TestOtherSettingsForgetSteps: labels are others then.
 func TestOtherSettingsForgetSteps(t *testing.T) {
-	e := &encoder2{opts: encodeOptions{numbers: new(uint32)}}
+	e := &encoder2{opts: encodeOptions{numbers: new(uint64)}}
 	points := []point{
 		{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "a"))}},
 		{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "b"))}},

@@ -50,7 +50,7 @@ func (a *knownAppenderV2) labels(e *cacheEntry) labels.Labels {
 // Append implements storage.AppenderV2.
 func (a *knownAppenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	got, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
-	if err == nil || !ls.IsEmpty() || !errors.Is(err, packed.ErrNeeded) {
+	if err == nil || a.keeper == nil || !ls.IsEmpty() || !errors.Is(err, packed.ErrNeeded) {
 		return got, err
 	}
 	ls = a.entry.lset.Labels()

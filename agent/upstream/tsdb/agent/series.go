@@ -262,6 +262,7 @@ var (
 type seriesSnapshot struct {
 	ref    chunks.HeadSeriesRef
 	lset   packed.Labels
+	unpack *labels.ScratchBuilder
 	lastTs int64
 	meta   unique.Handle[metadata.Metadata]
 }
@@ -271,7 +272,7 @@ func (s *seriesSnapshot) Ref() chunks.HeadSeriesRef {
 }
 
 func (s *seriesSnapshot) Labels() labels.Labels {
-	return s.lset.Labels()
+	return s.lset.With(s.unpack)
 }
 
 func (s *seriesSnapshot) LastSampleTimestamp() int64 {
@@ -284,6 +285,7 @@ func (s *seriesSnapshot) Metadata() unique.Handle[metadata.Metadata] {
 
 func (s *stripeSeries) allSeries() iter.Seq[ActiveSeries] {
 	return func(yield func(ActiveSeries) bool) {
+		var unpack labels.ScratchBuilder
 		// No lock is held meanwhile, so that slow consumers (e.g.
 		// checkpoint disk I/O) do not block appends.
 		for series := range s.refs.all() {
@@ -291,6 +293,7 @@ func (s *stripeSeries) allSeries() iter.Seq[ActiveSeries] {
 			snapshot := seriesSnapshot{
 				ref:    series.ref,
 				lset:   series.lset,
+				unpack: &unpack,
 				lastTs: series.lastTs,
 				meta:   series.meta,
 			}
