@@ -205,9 +205,12 @@ func (a *guardedAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 		return 0, nil
 	}
 	// The labels are looked at even when ref is known: the log takes them when
-	// it has forgotten the ref meanwhile. And ref is not given on, so that the
-	// labels decide: it may be of a time when other rules made another series
-	// of them.
+	// it has forgotten the ref meanwhile. And a ref without a stamp, or of labels
+	// that a rule concerns, is not given on, so that the labels decide: it may be
+	// of a time when other rules made another series of them.
+	if stamp == 0 {
+		ref = 0
+	}
 	stamp = a.stamp
 	if !clean && slices.ContainsFunc(a.mandatory, ls.Has) {
 		ref, stamp = 0, 0

@@ -137,8 +137,33 @@ func TestGuardLetsLabelsDecideNotRefsOfOtherRules(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff([]storage.SeriesRef{0, 7, 0, 7}, s.refs); diff != "" {
+	if diff := cmp.Diff([]storage.SeriesRef{0, 0, 0, 0}, s.refs); diff != "" {
 		t.Errorf("refs given to the log (-want +got):\n%s", diff)
+	}
+}
+
+// A ref without a stamp may be of the series that other rules have made of the labels: of one that was renamed while its label
+// was mandatory.
+func TestGuardForgetsRefsOfRenamedSeries(t *testing.T) {
+	s := &sink{}
+	g := guardOf(s, prometheus.NewRegistry())
+	ls := labels.FromStrings("__name__", "app", "environment", "dev")
+	give := func(ref storage.SeriesRef) storage.SeriesRef {
+		t.Helper()
+		got, err := g.AppenderV2(contextOf("app")).Append(ref, ls, 0, 1, 1, nil, nil, storage.AOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	renamed := give(0)
+	g.apply(&config.Config{Prometheus: &promconfig.Config{}, Agent: config.Agent{RequiredLabels: []string{"clustername"}}})
+	own := give(renamed)
+	if got := s.pending[1]; !labels.Equal(got, ls) || s.refs[1] != 0 {
+		t.Errorf("by rules that leave it alone %s is logged by ref %d as %s", ls, s.refs[1], got)
+	}
+	if give(own); s.refs[2] != own&scrape.RefMask {
+		t.Errorf("after that by ref %d, want %d", s.refs[2], own&scrape.RefMask)
 	}
 }
 

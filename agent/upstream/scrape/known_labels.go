@@ -53,22 +53,21 @@ func (a *knownAppenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	if err == nil || a.keeper == nil || !ls.IsEmpty() || !errors.Is(err, packed.ErrNeeded) {
 		return got, err
 	}
-	ls = a.entry.lset.Labels()
-	got, err = a.AppenderV2.Append(ref, ls, st, t, v, h, fh, opts)
-	if got != 0 && a.keeper.LabelsOf(got).IsEmpty() {
-		a.entry.lset = packed.Of(ls) // It will be asked for them again.
-		a.entry.marks &^= markKept
+	got, err = a.AppenderV2.Append(ref, a.entry.lset.Labels(), st, t, v, h, fh, opts)
+	if got != 0 {
+		a.entry.marks &^= markKept // It may be asked for them each time.
+		a.keep(a.entry, got)
 	}
 	return got, err
 }
 
-// keep has a new entry share the labels that the appender keeps, if those are
-// what it was given.
-func (a *knownAppenderV2) keep(e *cacheEntry) {
-	if a.keeper == nil {
+// keep has an entry share the labels that the appender keeps of its ref, if those
+// are what it was given.
+func (a *knownAppenderV2) keep(e *cacheEntry, ref storage.SeriesRef) {
+	if a.keeper == nil || e.has(markKept) {
 		return
 	}
-	if kept := a.keeper.LabelsOf(e.ref); !kept.IsEmpty() && packed.Equal(kept, e.lset) {
+	if kept := a.keeper.LabelsOf(ref); !kept.IsEmpty() && packed.Equal(kept, e.lset) {
 		e.lset = kept
 		e.marks |= markKept
 	}

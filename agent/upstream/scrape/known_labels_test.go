@@ -20,17 +20,14 @@ import (
 
 // keeper is a labelKeeper that tells what it was given.
 type keeper struct {
-	known  map[storage.SeriesRef]packed.Labels
-	asks   func(packed.Labels) bool // for labels of known series, every time
-	series map[string]storage.SeriesRef
-	got    []string
+	known map[storage.SeriesRef]packed.Labels
+	asks  func(packed.Labels) bool // for labels of known series, every time
+	last  storage.SeriesRef
+	got   []string
 }
 
 func newKeeper() *keeper {
-	return &keeper{
-		known: map[storage.SeriesRef]packed.Labels{}, series: map[string]storage.SeriesRef{},
-		asks: func(packed.Labels) bool { return false },
-	}
+	return &keeper{known: map[storage.SeriesRef]packed.Labels{}, asks: func(packed.Labels) bool { return false }}
 }
 
 func (k *keeper) AppenderV2(context.Context) storage.AppenderV2 { return k }
@@ -51,8 +48,9 @@ func (k *keeper) Append(ref storage.SeriesRef, ls labels.Labels, _, _ int64, v f
 		return 0, packed.ErrNeeded
 	}
 	if !ok {
-		ref = storage.SeriesRef(len(k.series) + 1)
-		k.series[ls.String()], k.known[ref] = ref, packed.Of(ls)
+		k.last++
+		ref = k.last
+		k.known[ref] = packed.Of(ls)
 	}
 	text := fmt.Sprint(v)
 	if math.Float64bits(v) == value.StaleNaN {
@@ -107,6 +105,42 @@ func TestAppenderThatWantsLabelsIsNotAskedEachTime(t *testing.T) {
 	k.asks = func(ls packed.Labels) bool { return ls.Get("__name__") == "a" } // A reload.
 	scrape("a 3\nb 4\n", "asks", seriesA+"=3 of "+seriesA, "{}=4 of "+seriesB)
 	scrape("a 5\nb 6\n", seriesA+"=5 of "+seriesA, "{}=6 of "+seriesB)
+}
+
+// An appender that kept nothing for a while, as while the log cannot be written to, keeps labels again after it; so do
+// the reports of a scrape.
+func TestLabelsAreKeptAfterTrouble(t *testing.T) {
+	k := newKeeper()
+	sl, _ := newTestScrapeLoop(t, func(sl *scrapeLoop) { sl.appendableV2 = k })
+	at := time.Unix(1_000, 0)
+	scrape := func() (kept int) {
+		at = at.Add(time.Second)
+		app := sl.appender()
+		_, _, _, err := app.append([]byte("a 1\n"), "text/plain", at)
+		require.NoError(t, err)
+		require.NoError(t, sl.report(app, at, time.Second, 1, 1, 1, 1, nil))
+		for i := range sl.cache.entries {
+			if e := &sl.cache.entries[i]; e.has(markKept) {
+				require.True(t, e.lset == k.known[e.ref], "a copy of the labels")
+				kept++
+			}
+		}
+		return kept
+	}
+	k.asks = func(packed.Labels) bool { return true }
+	require.Zero(t, scrape())
+	require.Zero(t, scrape())
+	k.asks = func(packed.Labels) bool { return false }
+	require.Equal(t, len(sl.cache.entries), scrape())
+
+	// Refs that were forgotten are asked for once.
+	clear(k.known)
+	k.got = nil
+	require.Equal(t, len(sl.cache.entries), scrape())
+	require.Contains(t, k.got, "asks")
+	k.got = nil
+	scrape()
+	require.NotContains(t, k.got, "asks")
 }
 
 // A sample that is asked for twice counts once for sample_limit.

@@ -327,6 +327,7 @@ loop:
 				ref, err = app.Append(ref, lset, st, t, val, h, fh, appOpts)
 				if err == nil && ce != nil && ref != 0 {
 					sl.cache.updateRef(ce, ref)
+					known.keep(ce, ref)
 				}
 			}
 		}
@@ -344,7 +345,7 @@ loop:
 		// it in the scrape cache because we don't need to emit StaleNaNs for it when it disappears.
 		if !seriesCached && sampleAdded {
 			ce = sl.cache.addRef(met, ref, lset)
-			known.keep(ce)
+			known.keep(ce, ref)
 
 			if sampleLimitErr == nil && bucketLimitErr == nil {
 				seriesAdded++
@@ -434,8 +435,11 @@ func (sl *scrapeLoopAppenderV2) addReportSample(s reportSample, t int64, v float
 	switch {
 	case err == nil:
 		if !ok {
-			known.keep(sl.cache.addRef(s.name, ref, lset))
+			ce = sl.cache.addRef(s.name, ref, lset)
+		} else if ref != 0 {
+			sl.cache.updateRef(ce, ref)
 		}
+		known.keep(ce, ref)
 		return nil
 	case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 		// Do not log here, as this is expected if a target goes away and comes back
