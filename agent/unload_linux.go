@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,9 +14,20 @@ import (
 // mapping is a range of addresses.
 type mapping struct{ from, to uintptr }
 
+const (
+	// nearby is how much of the program the kernel may map where one page of it is
+	// used. It maps what is around in the same mapping, up to 64 KiB (fault_around_bytes):
+	// of a program that uses a page here and there most of that is for nothing.
+	nearby = 16 << 10
+	// madvDontDump keeps a range apart from those beside it that it is not said of.
+	// It is of no other consequence: what is as in a file is not part of a core dump.
+	// https://man7.org/linux/man-pages/man2/madvise.2.html
+	madvDontDump = 16
+)
+
 // unload gives back the pages of the program's own file, most of which only its
-// start needed. The kernel maps those again that are used: they are as in the
-// file. A process is as large as what is mapped.
+// start needed. The kernel maps those again that are used, and not much around
+// them: they are as in the file. A process is as large as what is mapped.
 func unload() error {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -25,10 +37,55 @@ func unload() error {
 	if err != nil {
 		return fmt.Errorf("find where the program is mapped: %w", err)
 	}
-	for _, m := range cleanMappings(string(smaps), exe) {
-		if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, m.from, m.to-m.from, syscall.MADV_DONTNEED); errno != 0 {
-			return fmt.Errorf("give back pages of the program: %w", errno)
+	clean := cleanMappings(string(smaps), exe)
+	if err = split(clean, mapsAllowed()); err != nil {
+		err = fmt.Errorf("keep apart the pages of the program: %w", err)
+	}
+	for _, m := range clean {
+		if failed := m.advise(syscall.MADV_DONTNEED); failed != nil {
+			err = errors.Join(err, fmt.Errorf("give back pages of the program: %w", failed))
 		}
+	}
+	return err
+}
+
+// mapsAllowed is how many mappings a process may have; 0 is not known.
+// https://docs.kernel.org/admin-guide/sysctl/vm.html
+func mapsAllowed() int {
+	text, err := os.ReadFile("/proc/sys/vm/max_map_count")
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// split makes of mappings many that are as large as nearby, if those are a quarter
+// of what is allowed at most: the heap needs some, too.
+func split(all []mapping, allowed int) error {
+	size, many := max(nearby, uintptr(os.Getpagesize())), 0
+	for _, m := range all {
+		many += int((m.to - m.from) / size)
+	}
+	if many > allowed/4 {
+		return fmt.Errorf("it would need %d mappings of the %d that are allowed", many, allowed)
+	}
+	for _, m := range all {
+		for from := (m.from + size - 1) / size * size; from+size <= m.to; from += 2 * size {
+			if err := (mapping{from, from + size}).advise(madvDontDump); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m mapping) advise(advice uintptr) error {
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, m.from, m.to-m.from, advice); errno != 0 {
+		return fmt.Errorf("madvise %x-%x, %d: %w", m.from, m.to, advice, errno)
 	}
 	return nil
 }

@@ -46,6 +46,51 @@ func TestUnload(t *testing.T) {
 	if after := residentOfProgram(t); after >= before {
 		t.Errorf("%d kB of the program are resident, %d before", after, before)
 	}
+	size := readHereAndThere(t)
+	if after := residentOfProgram(t); after > size/2 {
+		t.Errorf("%d kB of %d kB are resident after a byte in 64 KiB was read, want half at most", after, size)
+	}
+}
+
+// TestFewMappingsAreAllowed: nothing is split then, as the heap could not grow.
+func TestFewMappingsAreAllowed(t *testing.T) {
+	for _, allowed := range []int{0, 1023} {
+		if err := split([]mapping{{0, 256 * nearby}}, allowed); err == nil {
+			t.Errorf("256 of %d mappings are no error", allowed)
+		}
+	}
+	if mapsAllowed() == 0 {
+		t.Error("how many are allowed is not known")
+	}
+}
+
+// readHereAndThere reads a byte in 64 KiB of what this process has mapped of its own file, and returns how much that is, in
+// kB.
+func readHereAndThere(t *testing.T) (size int) {
+	t.Helper()
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = memory.Close() }() // It was only read.
+	next := uintptr(0)
+	for _, m := range cleanMappings(string(smaps), exe) {
+		size += int(m.to-m.from) >> 10
+		for next = max(next, m.from); next < m.to; next += 64 << 10 {
+			if _, err := memory.ReadAt(make([]byte, 1), int64(next)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return size
 }
 
 // residentOfProgram is how much of its own file this process has mapped, in kB.
