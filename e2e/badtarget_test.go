@@ -138,8 +138,9 @@ func TestEndlessBody(t *testing.T) {
 	t.Parallel()
 	endlessTarget := startTarget(t, http.HandlerFunc(endless))
 	u := startUndisturbed(t,
-		job("limited", []string{endlessTarget}, "body_size_limit: 10MB"),
-		job("unlimited", []string{endlessTarget}))
+		// Time enough for both to be read up to their limits, also with the race detector on a slow machine.
+		job("limited", []string{endlessTarget}, "body_size_limit: 10MB", "scrape_interval: 10s", "scrape_timeout: 10s"),
+		job("unlimited", []string{endlessTarget}, "scrape_interval: 10s", "scrape_timeout: 10s"))
 	u.wantDown(t, "limited", "body size limit exceeded")
 	u.wantDown(t, "unlimited", "body size limit exceeded")
 	u.finish(t, 900<<20)
