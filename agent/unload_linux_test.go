@@ -64,25 +64,32 @@ func TestFewMappingsAreAllowed(t *testing.T) {
 	}
 }
 
-// readHereAndThere reads a byte in 64 KiB of what this process has mapped of its own file, and returns how much that is, in
-// kB.
-func readHereAndThere(t *testing.T) (size int) {
+// mappedFiles is the path of this process's program, and where it and others are mapped.
+func mappedFiles(t *testing.T) (exe, smaps string) {
 	t.Helper()
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
-	smaps, err := os.ReadFile("/proc/self/smaps")
+	text, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return exe, string(text)
+}
+
+// readHereAndThere reads a byte in 64 KiB of what this process has mapped of its own file, and returns how much that is, in
+// kB.
+func readHereAndThere(t *testing.T) (size int) {
+	t.Helper()
+	exe, smaps := mappedFiles(t)
 	memory, err := os.Open("/proc/self/mem")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = memory.Close() }() // It was only read.
 	next := uintptr(0)
-	for _, m := range cleanMappings(string(smaps), exe) {
+	for _, m := range cleanMappings(smaps, exe) {
 		size += int(m.to-m.from) >> 10
 		for next = max(next, m.from); next < m.to; next += 64 << 10 {
 			if _, err := memory.ReadAt(make([]byte, 1), int64(next)); err != nil {
@@ -96,16 +103,9 @@ func readHereAndThere(t *testing.T) (size int) {
 // residentOfProgram is how much of its own file this process has mapped, in kB.
 func residentOfProgram(t *testing.T) (sum int) {
 	t.Helper()
-	exe, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	smaps, err := os.ReadFile("/proc/self/smaps")
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe, smaps := mappedFiles(t)
 	own := false
-	for line := range strings.Lines(string(smaps)) {
+	for line := range strings.Lines(smaps) {
 		fields := strings.Fields(line)
 		if len(fields) >= 5 && strings.Contains(fields[0], "-") {
 			own = strings.HasSuffix(strings.TrimSpace(line), exe)

@@ -59,13 +59,21 @@ func (l Labels) Range(f func(labels.Label)) {
 	})
 }
 
+// plain are the labels where they need not be unpacked.
+func (l Labels) plain() (ls labels.Labels, ok bool) {
+	switch {
+	case l.set == nil:
+		return labels.EmptyLabels(), true
+	case l.set.other == "":
+		return *l.set.base, true
+	}
+	return labels.EmptyLabels(), false
+}
+
 // Get is the value of the label of that name, "" if there is none.
 func (l Labels) Get(name string) string {
-	if l.set == nil {
-		return ""
-	}
-	if l.set.other == "" {
-		return l.set.base.Get(name)
+	if ls, ok := l.plain(); ok {
+		return ls.Get(name)
 	}
 	value := ""
 	l.Range(func(label labels.Label) {
@@ -78,11 +86,8 @@ func (l Labels) Get(name string) string {
 
 // Labels are the same, unpacked. It allocates them.
 func (l Labels) Labels() labels.Labels {
-	switch {
-	case l.set == nil:
-		return labels.EmptyLabels()
-	case l.set.other == "":
-		return *l.set.base
+	if ls, ok := l.plain(); ok {
+		return ls
 	}
 	b := labels.NewScratchBuilder(l.set.base.Len())
 	return l.With(&b)
@@ -90,33 +95,32 @@ func (l Labels) Labels() labels.Labels {
 
 // With is Labels, for which only the labels are allocated.
 func (l Labels) With(b *labels.ScratchBuilder) labels.Labels {
-	if l.set == nil || l.set.other == "" {
-		return l.Labels()
+	if ls, ok := l.plain(); ok {
+		return ls
 	}
-	b.Reset()
-	l.Range(func(label labels.Label) { b.Add(label.Name, label.Value) })
+	l.fill(b)
 	return b.Labels()
 }
 
 // Hash is that of Labels. It does not allocate but for what b keeps.
 func (l Labels) Hash(b *labels.ScratchBuilder) uint64 {
-	if l.set == nil || l.set.other == "" {
-		return l.Labels().Hash()
+	ls, ok := l.plain()
+	if !ok {
+		l.fill(b)
+		b.Overwrite(&ls)
 	}
+	return ls.Hash()
+}
+
+func (l Labels) fill(b *labels.ScratchBuilder) {
 	b.Reset()
 	l.Range(func(label labels.Label) { b.Add(label.Name, label.Value) })
-	var ls labels.Labels
-	b.Overwrite(&ls)
-	return ls.Hash()
 }
 
 // Are says whether they are equal to ls. It does not allocate.
 func (l Labels) Are(ls labels.Labels) bool {
-	if l.set == nil {
-		return ls.IsEmpty()
-	}
-	if l.set.other == "" {
-		return labels.Equal(*l.set.base, ls)
+	if plain, ok := l.plain(); ok {
+		return labels.Equal(plain, ls)
 	}
 	equal := l.set.base.Len() == ls.Len()
 	l.Range(func(label labels.Label) {

@@ -35,12 +35,7 @@ type appender struct {
 }
 
 // LabelsOf are the labels of a ref that Append answered with, or none.
-func (a *appender) LabelsOf(ref storage.SeriesRef) packed.Labels {
-	if a.scribe.keeper == nil {
-		return packed.Labels{}
-	}
-	return a.scribe.keeper.LabelsOf(ref)
-}
+func (a *appender) LabelsOf(ref storage.SeriesRef) packed.Labels { return a.scribe.kept(ref) }
 
 // Append implements storage.AppenderV2. A sample of a new series over a limit
 // is answered with logged.ErrRefused; one without labels of a series that is not

@@ -152,10 +152,18 @@ type labelKeeper interface {
 	LabelsOf(ref storage.SeriesRef) packed.Labels
 }
 
+// kept are the labels that the keeper has of ref, or none.
+func (s *scribe) kept(ref storage.SeriesRef) packed.Labels {
+	if s.keeper == nil {
+		return packed.Labels{}
+	}
+	return s.keeper.LabelsOf(ref)
+}
+
 // labels of a new row are those that the keeper has in memory anyhow.
 func (s *scribe) labels(ref storage.SeriesRef, ls labels.Labels, kept packed.Labels) packed.Labels {
-	if kept.IsEmpty() && s.keeper != nil {
-		kept = s.keeper.LabelsOf(ref)
+	if kept.IsEmpty() {
+		kept = s.kept(ref)
 	}
 	if kept.IsEmpty() {
 		return packed.Of(ls.WithoutEmpty())

@@ -32,12 +32,16 @@ func (m *seriesHashmap) Get(hash uint64, lset packed.Labels) *memSeries {
 	if m.count == 0 {
 		return nil
 	}
-	for i := m.at(hash); m.slots[i] != nil; i = m.next(i) {
-		if s := m.slots[i]; s.hash == hash && packed.Equal(s.lset, lset) {
-			return s
-		}
+	return m.slots[m.find(hash, lset)]
+}
+
+// find is the slot of the series with those labels, or the empty one for it.
+func (m *seriesHashmap) find(hash uint64, lset packed.Labels) int {
+	i := m.at(hash)
+	for s := m.slots[i]; s != nil && (s.hash != hash || !packed.Equal(s.lset, lset)); s = m.slots[i] {
+		i = m.next(i)
 	}
-	return nil
+	return i
 }
 
 // Set takes a series, in place of one with the same labels if there is one.
@@ -45,15 +49,11 @@ func (m *seriesHashmap) Set(s *memSeries) {
 	if m.count+1 > len(m.slots)/4*3 {
 		m.resize(max(2*len(m.slots), fewestSlots))
 	}
-	i := m.at(s.hash)
-	for ; m.slots[i] != nil; i = m.next(i) {
-		if o := m.slots[i]; o.hash == s.hash && packed.Equal(o.lset, s.lset) {
-			m.slots[i] = s
-			return
-		}
+	i := m.find(s.hash, s.lset)
+	if m.slots[i] == nil {
+		m.count++
 	}
 	m.slots[i] = s
-	m.count++
 }
 
 // Delete takes the series of that hash and ref out, if it is there.
