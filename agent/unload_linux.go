@@ -64,7 +64,8 @@ func mapsAllowed() int {
 }
 
 // split makes of mappings many that are as large as nearby, if those are a quarter
-// of what is allowed at most: the heap needs some, too.
+// of what is allowed at most: the heap needs some, too. Which of them are advised
+// is told by their address, so that a second time nothing changes.
 func split(all []mapping, allowed int) error {
 	size, many := max(nearby, uintptr(os.Getpagesize())), 0
 	for _, m := range all {
@@ -74,7 +75,7 @@ func split(all []mapping, allowed int) error {
 		return fmt.Errorf("it would need %d mappings of the %d that are allowed", many, allowed)
 	}
 	for _, m := range all {
-		for from := (m.from + size - 1) / size * size; from+size <= m.to; from += 2 * size {
+		for from := (m.from + 2*size - 1) / (2 * size) * (2 * size); from+size <= m.to; from += 2 * size {
 			if err := (mapping{from, from + size}).advise(madvDontDump); err != nil {
 				return err
 			}
