@@ -16,8 +16,7 @@ import (
 // newDestination makes a destination and lets it run: from where it was, or from
 // the beginning given.
 func (s *Shipper) newDestination(set *settings, was *dormant, begin state) *destination {
-	s.versions++
-	set.version = s.versions
+	set.version = s.nextVersion()
 	d := &destination{
 		logger: log.With(s.opts.Logger, "remote_name", set.name, "url", set.url),
 		log:    s.opts.Log,

@@ -18,7 +18,7 @@ import (
 const (
 	// cacheChunk series lie next to one another: refs are given out in turn. So
 	// many fill the memory that the allocator has for them.
-	cacheChunk = 61
+	cacheChunk = 67
 	// Series are forgotten that had no point while so many times as many points
 	// were read as there are series that had one; in sweeps as often as that. Were
 	// those counted that are gone, each would be kept the longer the more are.
@@ -92,9 +92,10 @@ func (c *seriesCache) get(ref chunks.HeadSeriesRef, set *settings, find lookup) 
 	return s
 }
 
-// seconds is now, for metadata. The difference to a later time is large, so that
-// what was looked up before a clock was set back is looked up again.
-func (c *seriesCache) seconds() uint32 { return uint32(c.now / 1000) }
+// seconds is now, for metadata; it begins again every 18 hours. The difference to
+// a later time is large, so that what was looked up before a clock was set back is
+// looked up again.
+func (c *seriesCache) seconds() uint16 { return uint16(c.now / 1000) }
 
 // plausible is the metadata of a series, without a unit that the name does not
 // end in: OpenMetrics has none like that, but the agent says of up that its unit

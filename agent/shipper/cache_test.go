@@ -128,3 +128,34 @@ func TestPlausibleUnits(t *testing.T) {
 		t.Error("metadata out of nothing")
 	}
 }
+
+// TestVersionsBeginAgain: 0 is that of a series that is not known yet.
+func TestVersionsBeginAgain(t *testing.T) {
+	s := &Shipper{}
+	before := s.nextVersion()
+	for range 1 << 17 {
+		v := s.nextVersion()
+		if v == 0 || v == before {
+			t.Fatalf("version %d after %d", v, before)
+		}
+		before = v
+	}
+}
+
+// TestMetadataAcrossEighteenHours: seconds begin again then.
+func TestMetadataAcrossEighteenHours(t *testing.T) {
+	c, set := newSeriesCache(), &settings{version: 1, metadata: promconfig.MetadataConfig{Send: true}}
+	looks := 0
+	find := func(chunks.HeadSeriesRef) (logged.Series, bool) {
+		looks++
+		return logged.Series{Labels: packed.Of(named("a"))}, true
+	}
+	c.now = (1<<16 - 30) * 1000
+	for range 100 {
+		c.get(1, set, find)
+		c.now += 1000
+	}
+	if looks != 2 {
+		t.Errorf("looked up %d times in 100 s, want 2", looks)
+	}
+}

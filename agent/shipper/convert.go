@@ -19,7 +19,7 @@ import (
 type classicForm struct {
 	bounds []float64 // of the buckets answered last; nil is that it has ended
 	// series are those it leaves as, by the settings of a version.
-	version int32
+	version uint16
 	series  map[classicName]*series
 }
 

@@ -5,7 +5,6 @@ package shipper
 import (
 	"fmt"
 	"math"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -139,7 +138,7 @@ func TestConvertASeriesOverTime(t *testing.T) {
 	batch(histogramAt(6, custom(1)))
 	var r request
 	w.next(0, set, &r)
-	g := grouping{requests: &atomic.Uint32{}}
+	var g grouping
 	if got := g.group(r.points, false); got[0].series != got[1].series || got[0].t != 5 || got[1].t != 6 {
 		t.Errorf("not grouped: %v", spelt(got))
 	}

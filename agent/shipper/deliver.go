@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -29,15 +28,15 @@ const (
 // sender brings the points of one destination to its receiver. deliver may be
 // called concurrently, with points of different series.
 type sender struct {
-	logger  log.Logger
-	vec     *sendMetricsVec
-	refused *refusedLog
-	state   *sendState
-	trouble *trouble
-	park    time.Duration
-	polite  time.Duration
-	groups  atomic.Uint32 // counts requests, for grouping
-	bench   bench
+	logger   log.Logger
+	vec      *sendMetricsVec
+	refused  *refusedLog
+	state    *sendState
+	trouble  *trouble
+	park     time.Duration
+	polite   time.Duration
+	grouping grouping
+	bench    bench
 
 	mu       sync.Mutex // guards the fields below
 	bodies   [][]byte   // not in use
@@ -124,8 +123,7 @@ func (d *delivery) send(ctx context.Context, points []point) error {
 // settle does what a final answer asks for.
 func (d *delivery) settle(ctx context.Context, points []point, a answer) error {
 	if a.verdict != stored && !d.grouped {
-		g := grouping{requests: &d.sender.groups}
-		points, d.grouped = g.group(points, true), true
+		points, d.grouped = d.sender.grouping.groupPart(points, true), true
 	}
 	switch {
 	case a.verdict == stored:

@@ -64,7 +64,7 @@ type destination struct {
 	durable     logged.Position // state.Sent when it was synced last
 	failing     bool            // the journal; logged once
 
-	makers       []maker   // of each shard
+	requests     []request // of each shard
 	shards       pace      // only for run
 	toldMetadata time.Time // the same
 

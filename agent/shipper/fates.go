@@ -104,10 +104,10 @@ func (l *leftOut) drop(s *series) {
 		return
 	}
 	l.rule++
-	for int(s.rule) >= len(l.rules) {
+	for int(s.rank) >= len(l.rules) {
 		l.rules = append(l.rules, 0)
 	}
-	l.rules[s.rule]++
+	l.rules[s.rank]++
 }
 
 // add takes over what another has; their rules are the same.

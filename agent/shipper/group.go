@@ -2,23 +2,48 @@
 
 package shipper
 
-import "sync/atomic"
+import "sync"
 
-// grouping brings the points of each series of a request together. It is for one
-// goroutine, and the series of the points are for that one meanwhile.
+// grouping brings the points of each series of a request together. It may be used
+// concurrently with points of different series: one after another groups in the
+// same memory, which takes far less time than an answer. All who work on the same
+// series are to use the same one.
 type grouping struct {
-	requests *atomic.Uint32 // counts them, for all who work on the same series
+	mu       sync.Mutex // guards the fields below
+	requests uint32     // counts them
 	counts   []int32
-	grouped  []point
+	spare    []point // memory
 }
 
 // group returns the points with those of each series side by side, in the order
 // in which the series appear. The memory of points is for the next ones, and the
 // other way round. renewed is that a series may be there by two refs.
 func (g *grouping) group(points []point, renewed bool) []point {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if !g.rank(points, renewed) {
 		return points
 	}
+	grouped := g.spare
+	if cap(grouped) < len(points) {
+		grouped = make([]point, cap(points))
+	}
+	g.spare = points
+	return g.order(grouped[:len(points)], points)
+}
+
+// groupPart is group for a part of what others hold: its memory stays theirs.
+func (g *grouping) groupPart(points []point, renewed bool) []point {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.rank(points, renewed) {
+		return points
+	}
+	return g.order(make([]point, len(points)), points)
+}
+
+// order puts the points, which have their rank, into grouped, and returns it.
+func (g *grouping) order(grouped, points []point) []point {
 	if cap(g.counts) <= len(points) {
 		g.counts = make([]int32, len(points)+1)
 	}
@@ -31,23 +56,19 @@ func (g *grouping) group(points []point, renewed bool) []point {
 	for i := range points {
 		counts[i+1] += counts[i]
 	}
-	if cap(g.grouped) < len(points) {
-		g.grouped = make([]point, cap(points))
-	}
-	grouped := g.grouped[:len(points)]
 	for i := range points {
 		at := &counts[points[i].series.rank]
 		grouped[*at] = points[i]
 		*at++
 	}
-	g.grouped = points
 	return grouped
 }
 
 // rank gives each series the index of its first point, and says whether some
 // series' points lie apart.
 func (g *grouping) rank(points []point, renewed bool) (apart bool) {
-	request := g.requests.Add(1)
+	g.requests++
+	request := g.requests
 	var known map[uint64]*series
 	if renewed {
 		known = make(map[uint64]*series, len(points))

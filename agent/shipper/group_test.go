@@ -5,7 +5,6 @@ package shipper
 import (
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +18,7 @@ func logSeries(ls labels.Labels) *series { return &series{logged: packed.Of(ls),
 // Against the plain way: a stable sort by first appearance.
 func TestGroup(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	g := grouping{requests: &atomic.Uint32{}}
+	var g grouping
 	for round := range 300 {
 		all := make([]*series, 1+r.IntN(20))
 		for i := range all {
@@ -93,5 +92,33 @@ func TestCollidingNames(t *testing.T) {
 	}
 	if _, second, ofSeries := split(points); len(second) != 1 || ofSeries {
 		t.Error("not split between them")
+	}
+}
+
+// TestGroupPart: what stays with others is not written to later.
+func TestGroupPart(t *testing.T) {
+	var g grouping
+	a, b := logSeries(named("a")), logSeries(named("b"))
+	apart := func(from int64) []point {
+		return []point{{series: a, t: from}, {series: b, t: from + 1}, {series: a, t: from + 2}}
+	}
+	times := func(points []point) (at []int64) {
+		for _, p := range points {
+			at = append(at, p.t)
+		}
+		return at
+	}
+	part := apart(1)
+	grouped := g.groupPart(part, false)
+	for from := int64(10); from < 40; from += 10 {
+		if diff := cmp.Diff([]int64{from, from + 2, from + 1}, times(g.group(apart(from), false))); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+	if diff := cmp.Diff([]int64{1, 3, 2}, times(grouped)); diff != "" {
+		t.Errorf("grouped: -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]int64{1, 2, 3}, times(part)); diff != "" {
+		t.Errorf("the part itself: -want +got:\n%s", diff)
 	}
 }

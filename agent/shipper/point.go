@@ -41,13 +41,12 @@ type series struct {
 	name   uint64 // hash of logged
 	newest int64  // timestamp of the last point read
 
-	version  int32  // of the settings that labels were resolved by; 0 is never
-	rule     int32  // that dropped it
-	looked   uint32 // when metadata was looked up, in seconds
+	version  uint16 // of the settings that labels were resolved by; 0 is never
+	looked   uint16 // when metadata was looked up, in seconds, as far as it goes
 	window   uint32 // the number of the one that it had a point in last
 	last     int32  // index of that point
 	grouping uint32 // and rank are for group
-	rank     int32  // the same
+	rank     int32  // the same; of what is dropped, which is never grouped, by which rule
 
 	// complete labels are final; to others the labels that the destination adds
 	// come while encoding.

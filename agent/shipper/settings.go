@@ -49,7 +49,7 @@ type settings struct {
 	convert    bool // custom buckets to classic histograms
 	metadata   promconfig.MetadataConfig
 
-	version  int32         // differs where series leave differently
+	version  uint16        // not 0; differs where series leave differently
 	replaced chan struct{} // closed when newer settings are there
 }
 
@@ -141,7 +141,7 @@ func (s *settings) resolve(to *series, r *resolver) {
 	s.enter(b, ls)
 	for i := range s.relabel {
 		if !relabel.ProcessBuilder(b, s.relabel[i]) {
-			to.dropped, to.rule = true, int32(i)
+			to.dropped, to.rank = true, int32(i)
 			return
 		}
 	}

@@ -26,16 +26,18 @@ func (d *destination) ship(ctx context.Context) error {
 	}
 }
 
-// maker is the memory in which the requests of a shard are made.
-type maker struct {
-	request  request
-	grouping grouping
+// forShards are n of requests, for the memory in them, and new ones where those
+// are too few. Of more nothing is kept.
+func forShards(n int, requests []request) []request {
+	if n <= len(requests) {
+		clear(requests[n:])
+		return requests[:n]
+	}
+	return append(requests, make([]request, n-len(requests))...)
 }
 
 func (d *destination) shipBy(ctx context.Context, set *settings) error {
-	if n := len(d.window.shards); n != len(d.makers) {
-		d.makers = append(d.makers[:min(n, len(d.makers))], make([]maker, max(n-len(d.makers), 0))...)
-	}
+	d.requests = forShards(len(d.window.shards), d.requests)
 	if len(d.window.shards) == 1 {
 		return d.shipShard(ctx, set, 0)
 	}
@@ -50,8 +52,7 @@ func (d *destination) shipBy(ctx context.Context, set *settings) error {
 
 // shipShard sends the requests of a shard in turn.
 func (d *destination) shipShard(ctx context.Context, set *settings, shard int) error {
-	r, g := &d.makers[shard].request, &d.makers[shard].grouping
-	g.requests = &d.sender.groups
+	r := &d.requests[shard]
 	for {
 		d.window.next(shard, set, r)
 		if r.done == 0 {
@@ -60,7 +61,7 @@ func (d *destination) shipShard(ctx context.Context, set *settings, shard int) e
 		}
 		var f fates
 		if d.window.again && len(r.points) > fewPoints {
-			r.points = g.group(r.points, d.window.renewed)
+			r.points = d.sender.grouping.group(r.points, d.window.renewed)
 		}
 		if len(r.points) > 0 {
 			if err := d.sender.deliver(ctx, set, r.points, &f); err != nil {

@@ -58,7 +58,7 @@ type Shipper struct {
 	begun    bool
 	configs  []applied // of running, in the same order
 	dormant  []*dormant
-	versions int32
+	versions uint16
 	closed   bool
 }
 
@@ -231,10 +231,18 @@ func (s *Shipper) change(d *destination, from, to *applied) {
 	}
 	to.settings.version = from.settings.version
 	if !from.settings.sameSeries(to.settings) {
-		s.versions++
-		to.settings.version = s.versions
+		to.settings.version = s.nextVersion()
 	}
 	d.apply(to.settings)
+}
+
+// nextVersion is not 0. When all had their turn it begins again: what was resolved
+// so many changes before is forgotten.
+func (s *Shipper) nextVersion() uint16 {
+	if s.versions++; s.versions == 0 {
+		s.versions++
+	}
+	return s.versions
 }
 
 // ErrDeadline is what Close returns when not everything could be sent in time.

@@ -159,7 +159,7 @@ func TestOtherSettingsForgetSteps(t *testing.T) {
 		{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "a"))}},
 		{t: 1, v: 1, series: &series{logged: packed.Of(labels.FromStrings("__name__", "b"))}},
 	}
-	for version := range int32(3) {
+	for version := range uint16(3) {
 		set := &settings{version: version + 1}
 		for range 2 {
 			for _, p := range points {
@@ -173,7 +173,7 @@ func TestOtherSettingsForgetSteps(t *testing.T) {
 		if points[1].series.step.from == 0 {
 			t.Fatal("there is no step")
 		}
-		(&settings{version: -1}).resolve(points[1].series, newResolver())
+		(&settings{version: 9}).resolve(points[1].series, newResolver())
 		if points[1].series.step != (step{}) {
 			t.Error("a series that was resolved anew keeps its step")
 		}

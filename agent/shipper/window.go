@@ -70,6 +70,12 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 			w.shards[i] = old[i][:0]
 		}
 	}
+	// There are several where much is to be sent: each will be as large, or nearly.
+	for i := range w.shards {
+		if shards > 1 && w.shards[i] == nil {
+			w.shards[i] = make([]point, 0, min(perRequest+perRequest/8, maxWindow/shards))
+		}
+	}
 }
 
 // add takes what one record holds.
@@ -208,6 +214,9 @@ func (w *window) next(shard int, set *settings, r *request) {
 	all := w.shards[shard]
 	begin := min(w.plan.Done[shard], len(all))
 	points, count := r.points[:0], 0
+	if points == nil {
+		points = make([]point, 0, min(w.plan.PerRequest, len(all)-begin))
+	}
 	*r = request{done: begin, left: leftOut{rules: r.left.rules[:0]}}
 	if set.convert {
 		r.bounds = classicBounds{}

@@ -132,7 +132,7 @@ func TestWindowResolvesAgain(t *testing.T) {
 	w.add(&logged.Batch{Samples: []record.RefSample{sample(1, 1, 0), sample(2, 1, 0), sample(1, 0, 0)}}, &settings{version: 1}, cache, lookupNamed)
 	w.plan.Done[0] = 1
 	w.resolve(&settings{version: 2}, newResolver())
-	for i, version := range []int32{1, 2, 0} {
+	for i, version := range []uint16{1, 2, 0} {
 		if got := w.shards[0][i].series.version; got != version {
 			t.Errorf("series %d is by version %d", i, got)
 		}

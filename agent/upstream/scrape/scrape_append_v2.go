@@ -354,9 +354,9 @@ loop:
 
 		if ce != nil && sl.synthesizeST {
 			if sampleAdded {
-				ce.st = stCache // Set it, even if it's nil (explicit reset).
+				sl.cache.setST(ce, stCache) // Set it, even if it's nil (explicit reset).
 			} else if seriesCached {
-				ce.st = nil // Clear state on failure for existing series.
+				sl.cache.setST(ce, nil) // Clear state on failure for existing series.
 			}
 		}
 
@@ -464,7 +464,10 @@ func (sl *scrapeLoop) checkAndSynthesizeStartTime(
 	var c *stCache
 
 	// TODO(https://github.com/prometheus/prometheus/issues/1790): Move isSeriesPartOfFamily inside parsers.
-	if ce == nil || ce.st == nil {
+	if ce != nil {
+		c = sl.cache.st(ce)
+	}
+	if c == nil {
 		metadata, ok := sl.cache.GetMetadata(string(lastMFName))
 		if !ok || !isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), lastMFName, metadata.Type) {
 			return st, val, h, fh, skipAppend, c
@@ -483,8 +486,6 @@ func (sl *scrapeLoop) checkAndSynthesizeStartTime(
 			return st, val, h, fh, skipAppend, c
 		}
 		c = &stCache{}
-	} else {
-		c = ce.st
 	}
 
 	switch {

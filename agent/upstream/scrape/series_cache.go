@@ -26,7 +26,6 @@ type cacheEntry struct {
 
 	ref  storage.SeriesRef
 	lset packed.Labels
-	st   *stCache // optional state for ST synthesis
 
 	lastIter uint32 // when it was exposed last
 	tracked  uint32 // the last iteration in which it was tracked for staleness
@@ -61,9 +60,10 @@ const firstIter = 2
 type seriesTable struct {
 	seeds   [2]maphash.Seed
 	entries []cacheEntry
-	slots   []uint32 // 1 + the number of an entry; 0 is free. A power of two of them
-	iter    uint32   // the current scrape
-	seen    int      // entries exposed in it
+	slots   []uint32            // 1 + the number of an entry; 0 is free. A power of two of them
+	sts     map[uint64]*stCache // by the hash of an entry; nil is that no start time was synthesized
+	iter    uint32              // the current scrape
+	seen    int                 // entries exposed in it
 
 	tracked int // entries tracked for staleness in this iteration
 	again   int // those of them that were in the former one too
@@ -187,6 +187,7 @@ func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 		former, _ := s.touch(number)
 		e.next = former.next
 		*former = e
+		s.setST(former, nil)
 		return former
 	}
 	if len(s.entries) >= len(s.slots)/4*3 {
@@ -247,6 +248,7 @@ func (s *seriesTable) flush() {
 	kept := s.entries[:0]
 	for i := range s.entries {
 		if s.entries[i].lastIter != s.iter {
+			s.setST(&s.entries[i], nil)
 			continue
 		}
 		kept = append(kept, s.entries[i])
