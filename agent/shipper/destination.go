@@ -104,7 +104,8 @@ func (d *destination) run(ctx context.Context) {
 	err := d.resume(ctx)
 	for err == nil {
 		d.sendMetadata(telling)
-		var full, waited bool
+		var full bool
+		var waited time.Duration
 		if full, waited, err = d.fill(ctx); err != nil {
 			break
 		}
@@ -114,7 +115,10 @@ func (d *destination) run(ctx context.Context) {
 			d.mu.Unlock()
 			begun := time.Now()
 			if err = d.ship(ctx); err == nil {
-				d.shards.shipped(d.window.points, full, waited, time.Since(begun))
+				d.shards.shipped(sent{
+					points: d.window.points, room: d.window.size(),
+					full: full, waited: waited, took: time.Since(begun),
+				})
 				d.metrics.desires(max(d.shards.shards, d.set.Load().minShards))
 			}
 		}

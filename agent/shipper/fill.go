@@ -47,10 +47,10 @@ func (d *destination) take(b *logged.Batch, set *settings) {
 }
 
 // fill reads the next window: as many records as its requests take, or what came
-// within the batch deadline. It says whether the window is full, and
-// whether the log had not all of it at once. io.EOF is that all is shipped and
+// within the batch deadline. It says whether the window is full, and how long
+// it was waited for, 0 if the log had all of it at once. io.EOF is that all is shipped and
 // the destination is closing.
-func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
+func (d *destination) fill(ctx context.Context) (full bool, waited time.Duration, err error) {
 	set := d.set.Load()
 	d.open(set)
 	var settled <-chan time.Time
@@ -91,7 +91,7 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 		} else {
 			d.wanted.Store(int64(d.window.room()))
 		}
-		waited = true
+		from := time.Now()
 		select {
 		case <-ctx.Done():
 			return false, waited, ctx.Err()
@@ -111,6 +111,7 @@ func (d *destination) fill(ctx context.Context) (full, waited bool, err error) {
 				d.mu.Unlock()
 			}
 		}
+		waited += max(time.Since(from), 1)
 	}
 }
 

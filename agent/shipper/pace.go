@@ -2,11 +2,16 @@
 
 package shipper
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// paceGain is by how much more shards must speed a destination up to stay.
 	paceGain = 1.15
+	// paceBusy is how much of their time shards have something to do that are enough.
+	paceBusy = 0.8
 	// paceAgain is after how many windows it is tried again whether more help: a
 	// receiver that was in trouble, or busy, tells nothing about that.
 	paceAgain = 16
@@ -44,19 +49,32 @@ func (p *pace) requests(set *settings) int {
 	return shards
 }
 
-// shipped learns from a window, whether it was full, whether the log did not
-// have all of it at once, and how long its points took.
-func (p *pace) shipped(points int, full, waited bool, took time.Duration) {
-	defer func() { p.quick = took <= quickWindow }()
-	switch {
-	case !full:
-		*p = pace{}
-		return
-	case waited: // Not by much, perhaps: so many requests may be what it needs to keep up.
-		*p = pace{shards: p.shards / 2}
+// sent is what is to be learnt from a window.
+type sent struct {
+	points, room int           // that it had, and could have had
+	full         bool          // or the log had no more
+	waited       time.Duration // for the log to have what it had
+	took         time.Duration
+}
+
+// busy is how much of their time so many points took shards: less than all, where
+// they were waited for.
+func (s *sent) busy() float64 {
+	part := s.took.Seconds() / max((s.took+s.waited).Seconds(), 1e-9)
+	if s.full {
+		return part
+	}
+	return part * float64(s.points) / float64(max(s.room, 1))
+}
+
+// shipped learns from a window.
+func (p *pace) shipped(s sent) {
+	defer func() { p.quick = s.took <= quickWindow }()
+	if !s.full || s.waited > 0 { // It keeps up.
+		*p = pace{shards: p.enough(s.busy())}
 		return
 	}
-	rate := float64(points) / max(took.Seconds(), 1e-6)
+	rate := float64(s.points) / max(s.took.Seconds(), 1e-6)
 	p.windows++
 	switch {
 	case !p.behind:
@@ -70,4 +88,15 @@ func (p *pace) shipped(points int, full, waited bool, took time.Duration) {
 		// By what it is now; the window before may have been the slow one.
 		p.shards, p.rate, p.windows = min(2*p.shards, maxShards), rate, 0
 	}
+}
+
+// enough is how many shards do what those at hand did in that part of their time.
+// Those stay that a receiver needs which takes long for an answer: without them it
+// would fall behind again.
+func (p *pace) enough(busy float64) int {
+	n := int(math.Ceil(float64(p.shards) * busy / paceBusy))
+	if n >= p.shards-p.shards/4 {
+		return p.shards
+	}
+	return n
 }

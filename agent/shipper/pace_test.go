@@ -13,7 +13,7 @@ func backlog(p *pace, set *settings, windows int, took func(window, shards int) 
 	var shards []int
 	for i := range windows {
 		n := p.next(set)
-		p.shipped(n*1000, true, false, took(i, n))
+		p.shipped(sent{points: n * 1000, room: n * 1000, full: true, took: took(i, n)})
 		shards = append(shards, p.next(set))
 	}
 	return shards
@@ -52,7 +52,7 @@ func TestPace(t *testing.T) {
 			if last := shards[len(shards)-1]; last < tc.least || last > tc.most {
 				t.Errorf("%v, want %d to %d in the end", shards, tc.least, tc.most)
 			}
-			p.shipped(5, false, true, time.Millisecond)
+			p.shipped(sent{points: 5, room: 1000, waited: time.Second, took: time.Millisecond})
 			if n := p.next(tc.settings); n != tc.settings.minShards {
 				t.Errorf("%d shards once it has caught up", n)
 			}
@@ -61,12 +61,12 @@ func TestPace(t *testing.T) {
 }
 
 // TestPaceKeepsUp: a destination that has to wait for its windows to be full needs
-// no more shards than it has, and gives up half of them each time.
+// no more shards than it has, and gives up those that have nothing to do.
 func TestPaceKeepsUp(t *testing.T) {
 	set := &settings{minShards: 1, maxShards: 50}
 	p := &pace{}
 	for range 100 {
-		p.shipped(1000, true, true, time.Millisecond)
+		p.shipped(sent{points: 1000, room: 1000, full: true, waited: time.Millisecond, took: time.Millisecond})
 		if n := p.next(set); n != 1 {
 			t.Fatalf("%d shards without having been behind", n)
 		}
@@ -76,13 +76,45 @@ func TestPaceKeepsUp(t *testing.T) {
 	if most < 8 {
 		t.Fatalf("%d shards while it is behind", most)
 	}
-	p.shipped(1000, true, true, time.Second)
-	if n := p.next(set); n != most/2 {
-		t.Errorf("%d shards after it has caught up with %d", n, most)
+	full := sent{points: 1000, room: 1000, full: true, took: time.Second}
+	for _, step := range []struct {
+		waited time.Duration
+		want   int
+	}{{time.Second / 10, most}, {time.Second, most * 5 / 8}, {0, most * 5 / 4}} {
+		full.waited = step.waited
+		p.shipped(full)
+		if n := p.next(set); n != step.want {
+			t.Errorf("%d shards after a window that took a second and was waited for %s, want %d", n, step.waited, step.want)
+		}
 	}
-	p.shipped(1000, true, false, time.Second)
-	if n := p.next(set); n != most {
-		t.Errorf("%d shards when half of %d are not enough", n, most)
+}
+
+// TestPaceOfSlowReceiver: what takes two seconds for each answer gets as many
+// shards as the rate of the log needs, and they stay: it does not fall behind again
+// and again.
+func TestPaceOfSlowReceiver(t *testing.T) {
+	const (
+		rate, perRequest = 6000.0, 2000 // points a second, and in a request
+		answer, deadline = 2 * time.Second, 5 * time.Second
+		least            = rate * 2 / perRequest
+	)
+	set := &settings{minShards: 1, maxShards: 50}
+	p, behind := &pace{}, 0.0
+	for at := time.Duration(0); at < 10*time.Minute; {
+		w := window{requests: p.requests(set), plan: intent{Shards: p.next(set), PerRequest: perRequest}}
+		s := sent{room: w.size(), took: answer}
+		if short := float64(s.room) - behind; short > 0 {
+			s.waited = min(time.Duration(short/rate*float64(time.Second)), deadline)
+		}
+		s.points = min(s.room, int(behind+rate*s.waited.Seconds())+1)
+		s.full = s.points == s.room
+		behind += rate*(s.waited+s.took).Seconds() - float64(s.points)
+		at += s.waited + s.took
+		p.shipped(s)
+		n := p.next(set)
+		if at > time.Minute && (n < least || n > 3*least || behind > 4*rate) {
+			t.Fatalf("after %s there are %d shards, and it is %.0f points behind", at, n, behind)
+		}
 	}
 }
 
@@ -92,21 +124,22 @@ func TestPaceOfWindows(t *testing.T) {
 	set := &settings{minShards: 1, maxShards: 50}
 	p := &pace{}
 	for i, step := range []struct {
-		full, waited bool
-		took         time.Duration
+		full         bool
+		waited, took time.Duration
 		want         int
 	}{
-		{true, true, time.Millisecond, 3},
-		{false, true, time.Millisecond, 3},
-		{true, true, 3 * time.Second, 1},
-		{true, false, 2 * time.Second, 2},
-		{true, false, 2 * time.Second, 4},
-		{true, true, time.Second, 3},
+		{true, time.Second, time.Millisecond, 3},
+		{false, time.Second, time.Millisecond, 3},
+		{true, time.Second, 3 * time.Second, 1},
+		{true, 0, 2 * time.Second, 2},
+		{true, 0, 2 * time.Second, 4},
+		{true, 3 * time.Second, time.Second, 3},
 	} {
 		if n := p.requests(set); i == 0 && n != 1 {
 			t.Errorf("the first window has %d requests", n)
 		}
-		p.shipped(2000*p.requests(set), step.full, step.waited, step.took)
+		points := 2000 * p.requests(set)
+		p.shipped(sent{points: points, room: points, full: step.full, waited: step.waited, took: step.took})
 		if n := p.requests(set); n != step.want {
 			t.Errorf("after window %d: %d requests, want %d", i, n, step.want)
 		}
