@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -83,8 +82,6 @@ func (a *Agent) work(ctx context.Context) {
 		return
 	case <-started.C:
 	}
-	// The next collection may be a minute away, as little is allocated from here on.
-	debug.FreeOSMemory()
 	if err := unload(); err != nil {
 		level.Debug(a.logger).Log("msg", "the process stays larger than it need be", "err", err)
 	}
