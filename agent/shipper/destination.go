@@ -116,7 +116,7 @@ func (d *destination) run(ctx context.Context) {
 			begun := time.Now()
 			if err = d.ship(ctx); err == nil {
 				d.shards.shipped(sent{
-					points: d.window.points, room: d.window.size(),
+					shards: len(d.window.shards), points: d.window.points, room: d.window.size(),
 					full: full, waited: waited, took: time.Since(begun),
 				})
 				d.metrics.desires(max(d.shards.shards, d.set.Load().minShards))

@@ -47,9 +47,9 @@ func (d *destination) take(b *logged.Batch, set *settings) {
 }
 
 // fill reads the next window: as many records as its requests take, or what came
-// within the batch deadline. It says whether the window is full, and how long
-// it was waited for, 0 if the log had all of it at once. io.EOF is that all is shipped and
-// the destination is closing.
+// within the batch deadline. It says whether the window is full, and how long it
+// was waited for, 0 if the log had all of it at once. io.EOF is that all is shipped
+// and the destination is closing.
 func (d *destination) fill(ctx context.Context) (full bool, waited time.Duration, err error) {
 	set := d.set.Load()
 	d.open(set)

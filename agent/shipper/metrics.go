@@ -78,9 +78,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Exemplars not sent because the sample they go with was not in the same window of the log."),
 		shards:    gauge("prometheus_remote_storage_shards", "Requests that may be on their way at once."),
 		minShards: gauge("prometheus_remote_storage_shards_min", "Requests that may be on their way at once, at least."),
-		maxShards: gauge("prometheus_remote_storage_shards_max", "Requests that may be on their way at once when a destination is behind."),
+		maxShards: gauge("prometheus_remote_storage_shards_max", "Requests that may be on their way at once, at most."),
 		desiredShards: gauge("prometheus_remote_storage_shards_desired",
-			"Requests that a destination would have on their way at once, were there no limit: 1 unless it is behind."),
+			"Requests that a destination would have on their way at once, were there no limit: 1 where that keeps up."),
 		perRequest:  gauge("prometheus_remote_storage_max_samples_per_send", "Samples that a request may have."),
 		highestSent: gauge("prometheus_remote_storage_queue_highest_sent_timestamp_seconds", "Highest timestamp that was answered for, in seconds since the epoch."),
 	}

@@ -23,11 +23,11 @@ const (
 	quickWindow = time.Second
 )
 
-// pace decides how many requests may be on their way at once: one while the
-// destination keeps up, and as many as help, up to max_shards, while it is
-// behind: while windows are full as soon as they are begun.
+// pace decides how many requests may be on their way at once: while a destination
+// is behind, which is while windows are full as soon as they are begun, as many as
+// help, up to max_shards; while it keeps up, as many as that needs, mostly one.
 type pace struct {
-	shards  int     // of the next window
+	shards  int     // that the next window should have
 	proven  int     // that helped
 	rate    float64 // points a second, with as many
 	windows int     // since more were tried
@@ -51,7 +51,8 @@ func (p *pace) requests(set *settings) int {
 
 // sent is what is to be learnt from a window.
 type sent struct {
-	points, room int           // that it had, and could have had
+	shards       int           // that it had
+	points, room int           // the same, and how many it could have had
 	full         bool          // or the log had no more
 	waited       time.Duration // for the log to have what it had
 	took         time.Duration
@@ -67,36 +68,38 @@ func (s *sent) busy() float64 {
 	return part * float64(s.points) / float64(max(s.room, 1))
 }
 
+// enough is how many shards could have done it. Those stay that a receiver needs
+// which takes long for an answer: without them it would fall behind again.
+func (s *sent) enough() int {
+	n := int(math.Ceil(float64(s.shards) * s.busy() / paceBusy))
+	if n >= s.shards-s.shards/4 {
+		return s.shards
+	}
+	return n
+}
+
 // shipped learns from a window.
 func (p *pace) shipped(s sent) {
 	defer func() { p.quick = s.took <= quickWindow }()
+	rate := float64(s.points) / max(s.took.Seconds(), 1e-6)
+	tried := p.behind && s.shards > p.proven
+	helped := tried && rate >= p.rate*paceGain
 	if !s.full || s.waited > 0 { // It keeps up.
-		*p = pace{shards: p.enough(s.busy())}
+		n := s.enough()
+		if tried && !helped {
+			n = min(n, p.proven)
+		}
+		*p = pace{shards: n}
 		return
 	}
-	rate := float64(s.points) / max(s.took.Seconds(), 1e-6)
 	p.windows++
 	switch {
-	case !p.behind:
-		proven := max(p.shards, 1)
-		*p = pace{behind: true, shards: min(2*proven, maxShards), proven: proven, rate: rate}
-	case p.shards > p.proven && rate >= p.rate*paceGain:
-		*p = pace{behind: true, shards: min(2*p.shards, maxShards), proven: p.shards, rate: rate}
-	case p.shards > p.proven:
+	case !p.behind, helped:
+		*p = pace{behind: true, shards: min(2*s.shards, maxShards), proven: s.shards, rate: rate}
+	case tried:
 		p.shards, p.windows = p.proven, 0
 	case p.windows >= paceAgain:
 		// By what it is now; the window before may have been the slow one.
-		p.shards, p.rate, p.windows = min(2*p.shards, maxShards), rate, 0
+		p.shards, p.rate, p.windows = min(2*s.shards, maxShards), rate, 0
 	}
-}
-
-// enough is how many shards do what those at hand did in that part of their time.
-// Those stay that a receiver needs which takes long for an answer: without them it
-// would fall behind again.
-func (p *pace) enough(busy float64) int {
-	n := int(math.Ceil(float64(p.shards) * busy / paceBusy))
-	if n >= p.shards-p.shards/4 {
-		return p.shards
-	}
-	return n
 }

@@ -13,7 +13,7 @@ func backlog(p *pace, set *settings, windows int, took func(window, shards int) 
 	var shards []int
 	for i := range windows {
 		n := p.next(set)
-		p.shipped(sent{points: n * 1000, room: n * 1000, full: true, took: took(i, n)})
+		p.shipped(sent{shards: n, points: n * 1000, room: n * 1000, full: true, took: took(i, n)})
 		shards = append(shards, p.next(set))
 	}
 	return shards
@@ -39,6 +39,7 @@ func TestPace(t *testing.T) {
 		"eight at once":               {scales(8), 8, 16, 12, set},
 		"never more than max_shards":  {scales(1000), 3, 3, 10, &settings{minShards: 1, maxShards: 3}},
 		"never fewer than min_shards": {scales(1), 4, 8, 12, &settings{minShards: 4, maxShards: 50}},
+		"min_shards are not enough":   {scales(16), 16, 32, 12, &settings{minShards: 8, maxShards: 50}},
 		"an outage while it is trying": {func(i, n int) time.Duration {
 			return scales(1000)(i, n) + time.Duration(1-min(i-2, 1)*min(i-2, 1))*time.Hour
 		}, 32, 50, 60, set},
@@ -52,7 +53,7 @@ func TestPace(t *testing.T) {
 			if last := shards[len(shards)-1]; last < tc.least || last > tc.most {
 				t.Errorf("%v, want %d to %d in the end", shards, tc.least, tc.most)
 			}
-			p.shipped(sent{points: 5, room: 1000, waited: time.Second, took: time.Millisecond})
+			p.shipped(sent{shards: p.next(tc.settings), points: 5, room: 1000, waited: time.Second, took: time.Millisecond})
 			if n := p.next(tc.settings); n != tc.settings.minShards {
 				t.Errorf("%d shards once it has caught up", n)
 			}
@@ -66,7 +67,7 @@ func TestPaceKeepsUp(t *testing.T) {
 	set := &settings{minShards: 1, maxShards: 50}
 	p := &pace{}
 	for range 100 {
-		p.shipped(sent{points: 1000, room: 1000, full: true, waited: time.Millisecond, took: time.Millisecond})
+		p.shipped(sent{shards: p.next(set), points: 1000, room: 1000, full: true, waited: time.Millisecond, took: time.Millisecond})
 		if n := p.next(set); n != 1 {
 			t.Fatalf("%d shards without having been behind", n)
 		}
@@ -76,12 +77,12 @@ func TestPaceKeepsUp(t *testing.T) {
 	if most < 8 {
 		t.Fatalf("%d shards while it is behind", most)
 	}
-	full := sent{points: 1000, room: 1000, full: true, took: time.Second}
+	full := sent{points: 1000 * most, room: 1000 * most, full: true, took: time.Second}
 	for _, step := range []struct {
 		waited time.Duration
 		want   int
 	}{{time.Second / 10, most}, {time.Second, most * 5 / 8}, {0, most * 5 / 4}} {
-		full.waited = step.waited
+		full.shards, full.waited = p.next(set), step.waited
 		p.shipped(full)
 		if n := p.next(set); n != step.want {
 			t.Errorf("%d shards after a window that took a second and was waited for %s, want %d", n, step.waited, step.want)
@@ -89,32 +90,65 @@ func TestPaceKeepsUp(t *testing.T) {
 	}
 }
 
+// paceLog is a log to which so many points come a second, and a destination that
+// ships it.
+type paceLog struct {
+	pace   pace
+	rate   float64
+	behind float64 // points
+	at     time.Duration
+}
+
+// ship ships a window, whose requests of a shard each take so long, and returns the
+// shards of the next.
+func (l *paceLog) ship(set *settings, answer func(shards int) time.Duration) int {
+	const perRequest, deadline = 2000, 5 * time.Second
+	p := &l.pace
+	w := window{requests: p.requests(set), plan: intent{Shards: p.next(set), PerRequest: perRequest}}
+	s := sent{shards: w.plan.Shards, room: w.size()}
+	if short := float64(s.room) - l.behind; short > 0 {
+		s.waited = min(time.Duration(short/l.rate*float64(time.Second)), deadline)
+	}
+	s.points = min(s.room, int(l.behind+l.rate*s.waited.Seconds())+1)
+	s.full = s.points == s.room
+	s.took = answer(s.shards) * time.Duration((w.requests+s.shards-1)/s.shards)
+	l.behind += l.rate*(s.waited+s.took).Seconds() - float64(s.points)
+	l.at += s.waited + s.took
+	p.shipped(s)
+	return p.next(set)
+}
+
 // TestPaceOfSlowReceiver: what takes two seconds for each answer gets as many
 // shards as the rate of the log needs, and they stay: it does not fall behind again
 // and again.
 func TestPaceOfSlowReceiver(t *testing.T) {
-	const (
-		rate, perRequest = 6000.0, 2000 // points a second, and in a request
-		answer, deadline = 2 * time.Second, 5 * time.Second
-		least            = rate * 2 / perRequest
-	)
 	set := &settings{minShards: 1, maxShards: 50}
-	p, behind := &pace{}, 0.0
-	for at := time.Duration(0); at < 10*time.Minute; {
-		w := window{requests: p.requests(set), plan: intent{Shards: p.next(set), PerRequest: perRequest}}
-		s := sent{room: w.size(), took: answer}
-		if short := float64(s.room) - behind; short > 0 {
-			s.waited = min(time.Duration(short/rate*float64(time.Second)), deadline)
+	const rate, least = 6000, 6 // 12,000 points within an answer
+	for l := (&paceLog{rate: rate}); l.at < 10*time.Minute; {
+		n := l.ship(set, func(int) time.Duration { return 2 * time.Second })
+		if l.at > time.Minute && (n < least || n > 3*least || l.behind > 4*rate) {
+			t.Fatalf("after %s there are %d shards, and it is %.0f points behind", l.at, n, l.behind)
 		}
-		s.points = min(s.room, int(behind+rate*s.waited.Seconds())+1)
-		s.full = s.points == s.room
-		behind += rate*(s.waited+s.took).Seconds() - float64(s.points)
-		at += s.waited + s.took
-		p.shipped(s)
-		n := p.next(set)
-		if at > time.Minute && (n < least || n > 3*least || behind > 4*rate) {
-			t.Fatalf("after %s there are %d shards, and it is %.0f points behind", at, n, behind)
+	}
+}
+
+// TestPaceOfSerialReceiver: what answers one request after another gets more shards
+// while it is behind, by a pause of its own now and then; none of them stay.
+func TestPaceOfSerialReceiver(t *testing.T) {
+	set := &settings{minShards: 1, maxShards: 50}
+	l := &paceLog{rate: 900}
+	for windows := 1; l.at < time.Hour; windows++ {
+		pause := time.Duration(0)
+		if windows%10 == 0 {
+			pause = 2 * time.Second
 		}
+		n := l.ship(set, func(shards int) time.Duration { return pause + time.Duration(shards)*1500*time.Millisecond })
+		if n > 4 {
+			t.Fatalf("after %s there are %d shards", l.at, n)
+		}
+	}
+	if l.behind > 60*l.rate {
+		t.Errorf("it is %.0f points behind", l.behind)
 	}
 }
 
@@ -139,7 +173,7 @@ func TestPaceOfWindows(t *testing.T) {
 			t.Errorf("the first window has %d requests", n)
 		}
 		points := 2000 * p.requests(set)
-		p.shipped(sent{points: points, room: points, full: step.full, waited: step.waited, took: step.took})
+		p.shipped(sent{shards: p.next(set), points: points, room: points, full: step.full, waited: step.waited, took: step.took})
 		if n := p.requests(set); n != step.want {
 			t.Errorf("after window %d: %d requests, want %d", i, n, step.want)
 		}

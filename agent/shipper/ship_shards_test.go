@@ -15,12 +15,12 @@ func TestForShards(t *testing.T) {
 	if len(few) != 2 || cap(few[0].points) != 10 || cap(few[1].points) != 11 {
 		t.Errorf("of 8 there are %d for 2 shards, the first with room for %d points, want that of before", len(few), cap(few[0].points))
 	}
-	again := forShards(8, few)
-	for i, r := range again[2:] {
+	for i, r := range many[2:] {
 		if r.points != nil {
-			t.Errorf("shard %d has memory of one before that was no more", 2+i)
+			t.Errorf("the memory of shard %d, which is no more, is kept", 2+i)
 		}
 	}
+	again := forShards(8, few)
 	if len(again) != 8 || cap(again[1].points) != 11 {
 		t.Errorf("%d for 8 shards, the second one with room for %d", len(again), cap(again[1].points))
 	}

@@ -236,8 +236,8 @@ func (s *Shipper) change(d *destination, from, to *applied) {
 	d.apply(to.settings)
 }
 
-// nextVersion is not 0. When all had their turn it begins again: what was resolved
-// so many changes before is forgotten.
+// nextVersion is not 0. When all had their turn it begins again: a series that had
+// no point since so many changes is hardly known any more.
 func (s *Shipper) nextVersion() uint16 {
 	if s.versions++; s.versions == 0 {
 		s.versions++

@@ -70,12 +70,6 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 			w.shards[i] = old[i][:0]
 		}
 	}
-	// There are several where much is to be sent: each will be as large, or nearly.
-	for i := range w.shards {
-		if shards > 1 && w.shards[i] == nil {
-			w.shards[i] = make([]point, 0, min(perRequest+perRequest/8, maxWindow/shards))
-		}
-	}
 }
 
 // add takes what one record holds.
