@@ -12,8 +12,9 @@ const (
 	paceGain = 1.15
 	// paceBusy is how much of their time shards have something to do that are enough.
 	paceBusy = 0.8
-	// paceAgain is after how many windows it is tried again whether more help: a
-	// receiver that was in trouble, or busy, tells nothing about that.
+	// paceAgain is after how many windows it is tried again whether more help, as a
+	// receiver that was in trouble, or busy, tells nothing about that, or whether
+	// fewer do.
 	paceAgain = 16
 	// fewestRequests a window has, also of few shards: it ends with a record, so that
 	// its last request is seldom full.
@@ -30,7 +31,8 @@ type pace struct {
 	shards  int     // that the next window should have
 	proven  int     // that helped
 	rate    float64 // points a second, with as many
-	windows int     // since more were tried
+	last    float64 // the same, in the last window
+	windows int     // since more were tried, or fewer
 	behind  bool
 	quick   bool // the last window was sent within quickWindow
 }
@@ -84,22 +86,38 @@ func (p *pace) shipped(s sent) {
 	rate := float64(s.points) / max(s.took.Seconds(), 1e-6)
 	tried := p.behind && s.shards > p.proven
 	helped := tried && rate >= p.rate*paceGain
-	if !s.full || s.waited > 0 { // It keeps up.
-		n := s.enough()
-		if tried && !helped {
-			n = min(n, p.proven)
-		}
-		*p = pace{shards: n}
+	if !s.full || s.waited > 0 {
+		p.keepUp(s.enough(), tried && !helped)
 		return
 	}
-	p.windows++
 	switch {
-	case !p.behind, helped:
+	case helped:
 		*p = pace{behind: true, shards: min(2*s.shards, maxShards), proven: s.shards, rate: rate}
 	case tried:
 		p.shards, p.windows = p.proven, 0
-	case p.windows >= paceAgain:
-		// By what it is now; the window before may have been the slow one.
-		p.shards, p.rate, p.windows = min(2*s.shards, maxShards), rate, 0
+	case !p.behind:
+		// It may be behind by a pause of the receiver: another window is to tell what
+		// so many shards do.
+		*p = pace{behind: true, shards: s.shards, proven: s.shards, windows: paceAgain - 1}
+	default:
+		if p.windows++; p.windows >= paceAgain {
+			p.shards, p.rate, p.windows = min(2*s.shards, maxShards), max(p.last, rate), 0
+		}
 	}
+	p.last = rate
+}
+
+// keepUp takes n shards, which are enough, but no more than helped where more were
+// only tried. That there is one too many only shows without it.
+func (p *pace) keepUp(n int, tried bool) {
+	if tried {
+		n = min(n, p.proven)
+	}
+	windows := 0
+	if !p.behind && n == p.shards {
+		if windows = p.windows + 1; windows >= paceAgain {
+			n, windows = n-1, 0
+		}
+	}
+	*p = pace{shards: n, windows: windows}
 }
