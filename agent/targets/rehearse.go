@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 
 	"torchbearer/agent/status"
+	"torchbearer/agent/upstream/discovery"
 	"torchbearer/config"
 )
 

@@ -9,6 +9,7 @@
 #   renew.sh diff     changes.patch from what is in this folder
 set -eu
 packages='scrape tsdb/agent'
+files='discovery/manager.go discovery/manager_test.go' # of packages that are not copied whole
 here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 upstream=$(cd "$here" && go list -m -f '{{.Dir}}' github.com/prometheus/prometheus)
 work=$(mktemp -d)
@@ -21,6 +22,10 @@ copy_upstream() {
     cp "$upstream/$package"/*.go "$1/$package"
     [ ! -d "$upstream/$package/testdata" ] || cp -R "$upstream/$package/testdata" "$1/$package"
   done
+  for file in $files; do
+    mkdir -p "$1/$(dirname "$file")"
+    cp "$upstream/$file" "$1/$file"
+  done
   chmod -R u+w "$1"
 }
 
@@ -30,6 +35,7 @@ if [ "${1:-}" = diff ]; then
   for package in $packages; do
     for file in "$upstream/$package"/*.go; do cp "$here/$package/$(basename "$file")" "$work/b/$package"; done
   done
+  for file in $files; do cp "$here/$file" "$work/b/$file"; done
   (cd "$work" && git diff --no-index --no-prefix --no-color a b >changes.patch || true)
   grep -v '^index ' "$work/changes.patch" >"$here/changes.patch"
   exit

@@ -182,7 +182,7 @@ func (t *Target) offset(interval time.Duration, offsetSeed uint64) time.Duration
 	// Base is a pinned to absolute time, no matter how often offset is called.
 	var (
 		base   = int64(interval) - now%int64(interval)
-		offset = (t.hash() ^ offsetSeed) % uint64(interval)
+		offset = beginTogether((t.hash()^offsetSeed)%uint64(interval), uint64(interval), offsetSeed)
 		next   = base + int64(offset)
 	)
 
