@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -37,4 +38,48 @@ func TestTimerSlack(t *testing.T) {
 	if n := strings.Count(a.Output(), "starting torchbearer"); n != 1 {
 		t.Errorf("it says %d times that it starts", n)
 	}
+}
+
+// TestSleeps: an agent with nothing to do is woken a few times a second, not fifty times as one that looks whether there is
+// something to do.
+func TestSleeps(t *testing.T) {
+	t.Parallel()
+	const window, most = 5 * time.Second, 100
+	a := startAgent(t, global(15*time.Second)+remoteWrite("http://127.0.0.1:1/write")+jobs())
+	began, before := time.Now(), slept(t, a)
+	a.until(t, 60*time.Second, "the agent sleeps", func(context.Context) error {
+		if time.Since(began) < window {
+			return errors.New("it was not looked at for long")
+		}
+		now := slept(t, a)
+		n := now - before
+		began, before = time.Now(), now
+		if n > most {
+			return fmt.Errorf("it slept %d times in %s", n, window)
+		}
+		t.Logf("it slept %d times in %s", n, window)
+		return nil
+	})
+}
+
+// slept is how often threads of the agent went to sleep.
+func slept(t *testing.T, a *agent) (n int) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", a.Pid()))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("threads %v, %v", threads, err)
+	}
+	for _, thread := range threads {
+		status, err := os.ReadFile(thread)
+		if err != nil {
+			continue // It has ended.
+		}
+		_, count, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+		var one int
+		if _, err := fmt.Sscan(count, &one); err != nil {
+			t.Fatalf("%s: %v", thread, err)
+		}
+		n += one
+	}
+	return n
 }
