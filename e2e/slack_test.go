@@ -46,40 +46,22 @@ func TestSleeps(t *testing.T) {
 	t.Parallel()
 	const window, most = 5 * time.Second, 100
 	a := startAgent(t, global(15*time.Second)+remoteWrite("http://127.0.0.1:1/write")+jobs())
-	began, before := time.Now(), slept(t, a)
+	var began time.Time
+	before := 0
 	a.until(t, 60*time.Second, "the agent sleeps", func(context.Context) error {
 		if time.Since(began) < window {
 			return errors.New("it was not looked at for long")
 		}
-		now := slept(t, a)
-		n := now - before
+		now, err := a.Slept()
+		if err != nil {
+			return err
+		}
+		n, first := now-before, began.IsZero()
 		began, before = time.Now(), now
-		if n > most {
-			return fmt.Errorf("it slept %d times in %s", n, window)
+		if first || n > most {
+			return fmt.Errorf("it slept %d times, since its start: %t", n, first)
 		}
 		t.Logf("it slept %d times in %s", n, window)
 		return nil
 	})
-}
-
-// slept is how often threads of the agent went to sleep.
-func slept(t *testing.T, a *agent) (n int) {
-	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", a.Pid()))
-	if err != nil || len(threads) < 2 {
-		t.Fatalf("threads %v, %v", threads, err)
-	}
-	for _, thread := range threads {
-		status, err := os.ReadFile(thread)
-		if err != nil {
-			continue // It has ended.
-		}
-		_, count, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
-		var one int
-		if _, err := fmt.Sscan(count, &one); err != nil {
-			t.Fatalf("%s: %v", thread, err)
-		}
-		n += one
-	}
-	return n
 }

@@ -13,6 +13,7 @@ type cost struct {
 	cpu                       float64 // microseconds a sample
 	resident, anonymous, peak float64 // MB
 	wire, disk                float64 // bytes a sample
+	sleeps                    float64 // a second, of all threads
 	work                      float64 // scrapes, of those that the interval asks for
 	lost, repeated, disorder  float64 // samples
 	caughtUp                  float64 // seconds from the end of the outage until nothing of it was missing
@@ -25,7 +26,7 @@ func none() float64 { return math.NaN() }
 
 func unmeasured() cost {
 	n := none()
-	return cost{cpu: n, resident: n, anonymous: n, peak: n, wire: n, disk: n, work: n, lost: n, repeated: n, disorder: n, caughtUp: n, behind: n, behindSlow: n, start: n, rig: n}
+	return cost{cpu: n, resident: n, anonymous: n, peak: n, wire: n, disk: n, sleeps: n, work: n, lost: n, repeated: n, disorder: n, caughtUp: n, behind: n, behindSlow: n, start: n, rig: n}
 }
 
 // String is for the one who waits.
@@ -42,6 +43,7 @@ func (c cost) String() string {
 	add("%.1f at most", c.peak)
 	add("%.1f bytes a sample sent", c.wire)
 	add("%.1f written", c.disk)
+	add("%.0f times a second to sleep", c.sleeps)
 	add("%.0f lost", c.lost)
 	add("%.0f repeated", c.repeated)
 	add("%.0f out of order", c.disorder)
@@ -74,6 +76,7 @@ func together(rounds []cost) cost {
 		peak:      middle(func(c cost) float64 { return c.peak }),
 		wire:      middle(func(c cost) float64 { return c.wire }),
 		disk:      middle(func(c cost) float64 { return c.disk }),
+		sleeps:    middle(func(c cost) float64 { return c.sleeps }),
 		caughtUp:  middle(func(c cost) float64 { return c.caughtUp }),
 		start:     middle(func(c cost) float64 { return c.start }),
 		behind:    middle(func(c cost) float64 { return c.behind }), behindSlow: middle(func(c cost) float64 { return c.behindSlow }),

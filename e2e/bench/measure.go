@@ -18,6 +18,7 @@ type reading struct {
 	at      time.Time
 	cpu     time.Duration
 	rig     time.Duration // processor time of this process
+	slept   int           // how often a thread went to sleep
 	written int           // bytes to disk
 	shown   int           // samples
 	came    int           // samples, to the first destination
@@ -27,6 +28,9 @@ type reading struct {
 func (t *trial) read() (r reading, err error) {
 	r.at = time.Now()
 	if r.cpu, err = t.process.CPU(); err != nil {
+		return r, err
+	}
+	if r.slept, err = t.process.Slept(); err != nil {
 		return r, err
 	}
 	if t.disk {
@@ -77,6 +81,7 @@ func (t *trial) measure(ctx context.Context) (cost, error) {
 		result.disk = float64(after.written-before.written) / shown
 	}
 	due := float64(t.scenario.load.Targets*t.fleet.Each()) * float64(after.at.Sub(before.at)) / float64(t.scenario.interval)
+	result.sleeps = float64(after.slept-before.slept) / after.at.Sub(before.at).Seconds()
 	result.work = shown / due
 	result.rig = (after.rig - before.rig).Seconds() / after.at.Sub(before.at).Seconds() / float64(runtime.GOMAXPROCS(0))
 	result.peak = float64(peak) / 1e6

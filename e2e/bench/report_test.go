@@ -65,6 +65,7 @@ func sample(t *testing.T) *report {
 	of := func(cpu, resident, wire, disk float64) cost {
 		c := unmeasured()
 		c.cpu, c.resident, c.anonymous, c.peak, c.wire, c.disk = cpu, resident, resident/2, resident*1.5, wire, disk
+		c.sleeps = 40 * cpu
 		c.work, c.lost, c.repeated, c.disorder, c.rig = 1.001, 0, 0, 0, 0.0625
 		return c
 	}
@@ -108,7 +109,7 @@ func TestTablesAgain(t *testing.T) {
 	tables := r.tables()
 	for _, want := range []string{
 		"|  | torchbearer | 1.38 | 0.25 | 60 (30) | 0.50 | 7.0 | 0.50 | **7** |",        // 1.375 of 5.5, the middle of 5, 5.5 and 90
-		"| 90 | 0.50 | 9.0 | 0.95 | **90 %** | **3** | 2 |",                             // the worst, not the middle
+		"| 90 | 0.50 | 9.0 | 0.95 | 55 | 0.25 | **90 %** | **3** | 2 |",                 // the worst, not the middle
 		"|  | vmagent **(failed in 1 of 1 rounds)** | n/a | n/a | n/a | n/a | n/a |",    // it is told, and not left out
 		"| churn | Prometheus agent **(failed in 1 of 1 rounds)** |",                    // there is nothing to compare with then
 		"|  | torchbearer | 2.00 | n/a | 70 (35) | n/a | 9.0 | n/a | 0 |",               //

@@ -3,10 +3,13 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +57,25 @@ func (p *Process) PeakMemory() (int, error) { return p.one("status", "VmHWM:") }
 
 // Memory is the resident size of the child, in bytes.
 func (p *Process) Memory() (int, error) { return p.one("status", "VmRSS:") }
+
+// Slept is how often threads of the child went to sleep, those that have ended not counted.
+func (p *Process) Slept() (n int, err error) {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.Pid()))
+	if err != nil {
+		return 0, err
+	}
+	for _, thread := range threads {
+		one, err := p.one(filepath.Join("task", thread.Name(), "status"), "voluntary_ctxt_switches:")
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // It has ended.
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += one
+	}
+	return n, nil
+}
 
 func (p *Process) one(file, name string) (int, error) {
 	found, err := p.fields(file, name)

@@ -34,6 +34,9 @@ func TestUsage(t *testing.T) {
 	if err = errors.Join(err, err2); err != nil || now <= 0 || peak < now {
 		t.Errorf("it has %d bytes and had %d, %v", now, peak, err)
 	}
+	if slept, err := p.Slept(); err != nil || slept < 1 || slept > 1000 {
+		t.Errorf("it went to sleep %d times, %v", slept, err)
+	}
 	disk, err := OnDisk(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +52,9 @@ func TestUsage(t *testing.T) {
 	p.Close()
 	if _, err := p.CPU(); err == nil {
 		t.Error("a program that has ended has taken something")
+	}
+	if _, err := p.Slept(); err == nil {
+		t.Error("a program that has ended sleeps")
 	}
 	if _, _, err := p.Footprint(); err == nil {
 		t.Error("a program that has ended has memory")
