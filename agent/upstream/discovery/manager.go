@@ -418,7 +418,7 @@ func (m *Manager) sender() {
 	// increases the interval up to m.updatert delay.
 	lastSent := time.Now().Add(-1 * m.updatert)
 	b := &backoff.ExponentialBackOff{
-		InitialInterval:     100 * time.Millisecond,
+		InitialInterval:     20 * time.Millisecond, // The first scrape of a process waits for it.
 		RandomizationFactor: backoff.DefaultRandomizationFactor,
 		Multiplier:          backoff.DefaultMultiplier,
 		MaxInterval:         m.updatert,
