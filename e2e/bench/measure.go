@@ -80,10 +80,11 @@ func (t *trial) measure(ctx context.Context) (cost, error) {
 	if t.disk {
 		result.disk = float64(after.written-before.written) / shown
 	}
-	due := float64(t.scenario.load.Targets*t.fleet.Each()) * float64(after.at.Sub(before.at)) / float64(t.scenario.interval)
-	result.sleeps = float64(after.slept-before.slept) / after.at.Sub(before.at).Seconds()
+	took := after.at.Sub(before.at)
+	due := float64(t.scenario.load.Targets*t.fleet.Each()) * float64(took) / float64(t.scenario.interval)
+	result.sleeps = float64(after.slept-before.slept) / took.Seconds()
 	result.work = shown / due
-	result.rig = (after.rig - before.rig).Seconds() / after.at.Sub(before.at).Seconds() / float64(runtime.GOMAXPROCS(0))
+	result.rig = (after.rig - before.rig).Seconds() / took.Seconds() / float64(runtime.GOMAXPROCS(0))
 	result.peak = float64(peak) / 1e6
 	result.resident, result.anonymous = median(w.resident)/1e6, median(w.anonymous)/1e6
 	if t.scenario.event == slow {

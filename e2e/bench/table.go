@@ -35,8 +35,7 @@ func (r *report) more() string {
 		func(c, of cost) []string {
 			return []string{
 				number(c.peak, 0), ratio(c.peak, of.peak), number(c.disk, 1), ratio(c.disk, of.disk), number(c.sleeps, 0), ratio(c.sleeps, of.sleeps),
-				share(c.work),
-				loud(c.repeated), number(c.disorder, 0), where(c.caughtUp), where(c.behind), where(c.behindSlow),
+				share(c.work), loud(c.repeated), number(c.disorder, 0), where(c.caughtUp), where(c.behind), where(c.behindSlow),
 			}
 		})
 }
