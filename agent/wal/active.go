@@ -3,6 +3,7 @@
 package wal
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // begin makes a series active, while the caller holds mu.
 func (p *tablePage) begin(s *scribe, ref storage.SeriesRef) {
 	row := uint64(ref) % rowsPerPage
-	p.jobs[row] = s.job
+	p.own(row, s.job)
 	s.job.active.Add(1)
 	s.job.created.Add(1)
 	s.table.active.Add(1)
@@ -30,10 +31,42 @@ func (p *tablePage) begin(s *scribe, ref storage.SeriesRef) {
 
 // end is the opposite of begin.
 func (p *tablePage) end(t *table, number uint64, row int) {
-	p.jobs[row].active.Add(-1)
+	p.jobs[p.owner[row]].active.Add(-1)
 	t.active.Add(-1)
 	if ix := t.index.Load(); ix != nil {
 		ix.remove(p.rows[row].Labels, refOf(number, row))
+	}
+}
+
+// own notes whose a series is. There are no more jobs than rows: when there would
+// be, those that none of the rows is of are left out.
+func (p *tablePage) own(row uint64, j *job) {
+	at := slices.Index(p.jobs, j)
+	if at < 0 {
+		if len(p.jobs) == rowsPerPage {
+			p.disown(row)
+		}
+		at = len(p.jobs)
+		p.jobs = append(p.jobs, j)
+	}
+	p.owner[row] = uint8(at)
+}
+
+// disown leaves out the jobs that are of no row but, perhaps, this one.
+func (p *tablePage) disown(but uint64) {
+	former := p.jobs
+	p.jobs = make([]*job, 0, 1)
+	for row := range p.owner {
+		if uint64(row) == but {
+			continue
+		}
+		j := former[p.owner[row]]
+		at := slices.Index(p.jobs, j)
+		if at < 0 {
+			at = len(p.jobs)
+			p.jobs = append(p.jobs, j)
+		}
+		p.owner[row] = uint8(at)
 	}
 }
 
@@ -82,7 +115,7 @@ func (t *table) eachActive(f func(ref chunks.HeadSeriesRef, ls packed.Labels, j 
 		p.mu.Lock()
 		for row := range p.seen {
 			if seen := p.seen[row].Load(); seen != 0 && seen < resting {
-				f(refOf(number, row), p.rows[row].Labels, p.jobs[row])
+				f(refOf(number, row), p.rows[row].Labels, p.jobs[p.owner[row]])
 			}
 		}
 		p.mu.Unlock()

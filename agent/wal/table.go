@@ -53,9 +53,10 @@ type tablePage struct {
 
 	mu     sync.Mutex // guards the fields below
 	gone   bool       // from the table
-	filled int
+	filled uint8
+	owner  [rowsPerPage]uint8 // the number in jobs of whose the series is, since it became active last
 	rows   [rowsPerPage]logged.Series
-	jobs   [rowsPerPage]*job // whose the series is, since it became active last
+	jobs   []*job // that have, or had, series here; mostly one
 }
 
 // resting is the bit of a series that is not active.
@@ -241,7 +242,7 @@ func (p *tablePage) forget(t *table, number uint64, last uint32) bool {
 		if seen < resting {
 			p.end(t, number, row)
 		}
-		p.rows[row], p.jobs[row] = logged.Series{}, nil
+		p.rows[row] = logged.Series{}
 		p.filled--
 		t.count.Add(-1)
 	}

@@ -177,3 +177,28 @@ func BenchmarkNote(b *testing.B) {
 		}
 	})
 }
+
+// TestAPageKnowsWhoseItsSeriesAre although there may be more jobs in its time than
+// it has rows.
+func TestAPageKnowsWhoseItsSeriesAre(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	p := &tablePage{}
+	jobs := make([]*job, 3*rowsPerPage)
+	for i := range jobs {
+		jobs[i] = &job{name: strconv.Itoa(i)}
+	}
+	var want [rowsPerPage]*job
+	for range 10_000 {
+		row, j := random.Uint64N(rowsPerPage), jobs[random.IntN(len(jobs))]
+		p.own(row, j)
+		want[row] = j
+		for row, j := range want {
+			if j != nil && p.jobs[p.owner[row]] != j {
+				t.Fatalf("row %d is of job %s, want %s", row, p.jobs[p.owner[row]].name, j.name)
+			}
+		}
+		if len(p.jobs) > rowsPerPage {
+			t.Fatalf("%d jobs are kept for %d rows", len(p.jobs), rowsPerPage)
+		}
+	}
+}

@@ -86,7 +86,7 @@ func NewManager(
 		graceShut:              make(chan struct{}),
 		triggerReload:          make(chan struct{}, 1),
 		metrics:                sm,
-		buffers:                pool.New(1e3, 100e6, 3, func(sz int) any { return make([]byte, 0, sz) }),
+		buffers:                pool.New(1e3, 100e6, 1.3, func(sz int) any { return make([]byte, 0, sz) }),
 	}
 
 	m.metrics.setTargetMetadataCacheGatherer(m)

@@ -204,9 +204,12 @@ func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 	return &s.entries[number]
 }
 
+// spare is how many entries more than n there is room for.
+func spare(n int) int { return 8 + n/8 }
+
 // grow makes room: much in the first scrape of a target, little in others.
 func (s *seriesTable) grow() {
-	room := 8 + len(s.entries)/8
+	room := spare(len(s.entries))
 	if s.iter == firstIter {
 		room = 16 + len(s.entries)
 	}
@@ -273,7 +276,7 @@ func forward(moved []uint32, number uint32) uint32 {
 
 // clip gives memory back that growth, or many entries of former scrapes, left.
 func (s *seriesTable) clip() {
-	if spare := cap(s.entries) - len(s.entries); spare > 32+len(s.entries)/4 {
+	if n := len(s.entries); cap(s.entries)-n > spare(n) {
 		s.entries = append(make([]cacheEntry, 0, len(s.entries)+len(s.entries)/32), s.entries...)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -1338,21 +1339,21 @@ func (a *appenderBase) log() error {
 		a.bufPool.Put(buf[:0]) //nolint:staticcheck
 	}()
 
-	if len(a.pendingSeries) > 0 {
-		buf = encoder.Series(a.pendingSeries, buf)
+	// Written in pieces: what buffers they need is kept.
+	for pending := range slices.Chunk(a.pendingSeries, seriesPerRecord) {
+		buf = encoder.Series(pending, buf[:0])
 		if err := a.wal.Log(buf); err != nil {
 			return err
 		}
-		buf = buf[:0]
 	}
 
-	if len(a.pendingMetadata) > 0 {
-		buf = encoder.Metadata(a.pendingMetadata, buf)
+	for pending := range slices.Chunk(a.pendingMetadata, seriesPerRecord) {
+		buf = encoder.Metadata(pending, buf[:0])
 		if err := a.wal.Log(buf); err != nil {
 			return err
 		}
-		buf = buf[:0]
 	}
+	buf = buf[:0]
 
 	if len(a.pendingSamples) > 0 {
 		buf = encoder.Samples(a.pendingSamples, buf)
@@ -1439,22 +1440,32 @@ func (a *appenderBase) log() error {
 	return nil
 }
 
+// seriesPerRecord series, or metadata of series, are in a record at most.
+const seriesPerRecord = 1000
+
+// emptied gives back what a first scrape of a large target took for its series, and
+// no later one needs.
+func emptied[T any](pending []T) []T {
+	if cap(pending) > 4*seriesPerRecord {
+		return nil
+	}
+	clear(pending)
+	return pending[:0]
+}
+
 // clearData clears all pending data.
 func (a *appenderBase) clearData() {
-	clear(a.pendingSeries)
 	a.packer.Reset()
-	a.pendingSeries = a.pendingSeries[:0]
+	a.pendingSeries = emptied(a.pendingSeries)
 	a.pendingSamples = a.pendingSamples[:0]
 	a.pendingHistograms = a.pendingHistograms[:0]
 	a.pendingFloatHistograms = a.pendingFloatHistograms[:0]
 	a.pendingExamplars = a.pendingExamplars[:0]
-	clear(a.pendingMetadata)
-	a.pendingMetadata = a.pendingMetadata[:0]
+	a.pendingMetadata = emptied(a.pendingMetadata)
 	a.sampleSeries = a.sampleSeries[:0]
 	a.histogramSeries = a.histogramSeries[:0]
 	a.floatHistogramSeries = a.floatHistogramSeries[:0]
-	clear(a.metadataSeries)
-	a.metadataSeries = a.metadataSeries[:0]
+	a.metadataSeries = emptied(a.metadataSeries)
 }
 
 func (a *appenderBase) rollback() error {
@@ -1481,11 +1492,12 @@ func (a *appenderBase) logSeries() error {
 		}()
 
 		encoder := record.Encoder{EnableSTStorage: a.opts.EnableSTStorage}
-		buf = encoder.Series(a.pendingSeries, buf)
-		if err := a.wal.Log(buf); err != nil {
-			return err
+		for pending := range slices.Chunk(a.pendingSeries, seriesPerRecord) {
+			buf = encoder.Series(pending, buf[:0])
+			if err := a.wal.Log(buf); err != nil {
+				return err
+			}
 		}
-		buf = buf[:0]
 	}
 
 	return nil
