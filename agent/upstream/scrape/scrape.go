@@ -1349,7 +1349,10 @@ func (sl *scrapeLoop) run(errc chan<- error) {
 			}
 		}
 
-		last = sl.scrapeAndReport(last, scrapeTime, errc)
+		// In a goroutine of its own, as its stack is several times what waiting takes.
+		scraped := make(chan time.Time)
+		go func() { scraped <- sl.scrapeAndReport(last, scrapeTime, errc) }()
+		last = <-scraped
 
 		select {
 		case <-sl.ctx.Done():
@@ -2355,5 +2358,6 @@ func newScrapeClient(cfg config_util.HTTPClientConfig, name string, optFuncs ...
 	if err != nil {
 		return nil, fmt.Errorf("error creating HTTP client: %w", err)
 	}
+	leanTransport(client.Transport, name, len(optFuncs) == 0)
 	return client, nil
 }
