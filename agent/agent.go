@@ -60,6 +60,8 @@ type Agent struct {
 	targets *targets.Targets
 	stages  []stage // in the order of Apply
 
+	collector *collector
+
 	reloading chan struct{} // holds one: a reload is under way
 	asking    chan struct{} // holds one: targets are asked for an explanation
 	checking  chan struct{} // the same of a dry run
@@ -91,6 +93,8 @@ func New(opts Options) (_ *Agent, err error) {
 		logger:  log.With(opts.Logger, "component", "agent"),
 		metrics: newMetrics(opts.Registry),
 		store:   store{dir: opts.WAL.Dir},
+
+		collector: newCollector(),
 
 		reloading: make(chan struct{}, 1),
 		asking:    make(chan struct{}, 1),
@@ -125,7 +129,8 @@ func New(opts Options) (_ *Agent, err error) {
 		{"wal", nil, a.applyLimits},
 		{"scraper", a.scraper.Check, a.scraper.Apply},
 		{"targets", nil, a.targets.Apply},
-		{"runtime", nil, a.applyRuntime},
+		{"collector", nil, a.collector.apply},
+		{"log level", nil, a.applyLogLevel},
 	}
 	return a, nil
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -122,9 +121,8 @@ func (a *Agent) apply(cfg, former *config.Config) error {
 	return nil
 }
 
-// applyRuntime sets what the config says of the process itself.
-func (a *Agent) applyRuntime(cfg *config.Config) error {
-	debug.SetGCPercent(cfg.Prometheus.Runtime.GoGC)
+// applyLogLevel sets the level that the config says.
+func (a *Agent) applyLogLevel(cfg *config.Config) error {
 	if a.opts.SetLogLevel != nil {
 		a.opts.SetLogLevel(string(cfg.Prometheus.Runtime.LogLevel))
 	}

@@ -73,7 +73,7 @@ func (a *Agent) applyFirst() error {
 // unloadAfter is when the start is over, and what only it needed is given back.
 const unloadAfter = 15 * time.Second
 
-// work waits while all works, until ctx is done.
+// work keeps the process small while all works, until ctx is done.
 func (a *Agent) work(ctx context.Context) {
 	started := time.NewTimer(unloadAfter)
 	defer started.Stop()
@@ -85,5 +85,5 @@ func (a *Agent) work(ctx context.Context) {
 	if err := unload(); err != nil {
 		level.Debug(a.logger).Log("msg", "the process stays larger than it need be", "err", err)
 	}
-	<-ctx.Done()
+	a.collector.run(ctx)
 }

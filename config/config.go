@@ -34,6 +34,8 @@ type Config struct {
 	Prometheus *promconfig.Config
 	Agent      Agent
 	Hints      Violations // never a reason to refuse the config
+	// GoGCByDefault says that neither the files nor the environment say what GOGC is; Prometheus.Runtime has the default.
+	GoGCByDefault bool
 
 	hash string
 }

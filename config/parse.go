@@ -28,7 +28,7 @@ func Parse(src *Source, opts Options) (*Config, error) {
 	if c.clients(prom); len(c.errs) > 0 {
 		return nil, c.violations(c.errs)
 	}
-	cfg := &Config{Prometheus: prom, Agent: c.agent, hash: c.hash(src)}
+	cfg := &Config{Prometheus: prom, Agent: c.agent, GoGCByDefault: c.gogcByDefault(), hash: c.hash(src)}
 	if c.scopes(cfg); len(c.errs) > 0 {
 		return nil, c.violations(c.errs)
 	}
