@@ -41,7 +41,7 @@ measure() {
   cd "$1"
   for package in $(packages); do
     local wanted=$regexp
-    [[ "$package" != agent/upstream/* ]] || wanted='KnownLines|SeriesRefs'
+    [[ "$package" != agent/upstream/* ]] || wanted='KnownLines|SeriesRefs|Connections'
     (cd "$package" && "$scratch/$2-programs/${package//\//-}" -test.run '^$' -test.bench "$wanted" -test.benchmem) >>"$scratch/$2.txt"
   done
 }
