@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -53,10 +52,7 @@ func collecting(t *testing.T, cfg *config.Config, d time.Duration, grow func(sec
 func gcConfig(t *testing.T, text string) *config.Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.yml")
-	text += "\nglobal: {external_labels: {clustername: c, environment: e}}\nremote_write: [{url: http://127.0.0.1:1}]\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, text+"\nglobal: {external_labels: {clustername: c, environment: e}}\nremote_write: [{url: http://127.0.0.1:1}]\n")
 	cfg, err := config.Load(path, config.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 // begin makes a series active, while the caller holds mu.
 func (p *tablePage) begin(s *scribe, ref storage.SeriesRef) {
 	row := uint64(ref) % rowsPerPage
-	p.own(row, s.job)
+	p.own(int(row), s.job)
 	s.job.active.Add(1)
 	s.job.created.Add(1)
 	s.table.active.Add(1)
@@ -39,35 +39,23 @@ func (p *tablePage) end(t *table, number uint64, row int) {
 }
 
 // own notes whose a series is. There are no more jobs than rows: when there would
-// be, those that none of the rows is of are left out.
-func (p *tablePage) own(row uint64, j *job) {
+// be, those that none of the other rows is of are left out.
+func (p *tablePage) own(row int, j *job) {
 	at := slices.Index(p.jobs, j)
-	if at < 0 {
-		if len(p.jobs) == rowsPerPage {
-			p.disown(row)
+	if at < 0 && len(p.jobs) == rowsPerPage {
+		former := p.jobs
+		p.jobs = nil
+		for other, was := range p.owner {
+			if other != row {
+				p.own(other, former[was])
+			}
 		}
+	}
+	if at < 0 {
 		at = len(p.jobs)
 		p.jobs = append(p.jobs, j)
 	}
 	p.owner[row] = uint8(at)
-}
-
-// disown leaves out the jobs that are of no row but, perhaps, this one.
-func (p *tablePage) disown(but uint64) {
-	former := p.jobs
-	p.jobs = make([]*job, 0, 1)
-	for row := range p.owner {
-		if uint64(row) == but {
-			continue
-		}
-		j := former[p.owner[row]]
-		at := slices.Index(p.jobs, j)
-		if at < 0 {
-			at = len(p.jobs)
-			p.jobs = append(p.jobs, j)
-		}
-		p.owner[row] = uint8(at)
-	}
 }
 
 func refOf(number uint64, row int) chunks.HeadSeriesRef {

@@ -189,7 +189,7 @@ func TestAPageKnowsWhoseItsSeriesAre(t *testing.T) {
 	}
 	var want [rowsPerPage]*job
 	for range 10_000 {
-		row, j := random.Uint64N(rowsPerPage), jobs[random.IntN(len(jobs))]
+		row, j := random.IntN(rowsPerPage), jobs[random.IntN(len(jobs))]
 		p.own(row, j)
 		want[row] = j
 		for row, j := range want {

@@ -1339,21 +1339,13 @@ func (a *appenderBase) log() error {
 		a.bufPool.Put(buf[:0]) //nolint:staticcheck
 	}()
 
-	// Written in pieces: what buffers they need is kept.
-	for pending := range slices.Chunk(a.pendingSeries, seriesPerRecord) {
-		buf = encoder.Series(pending, buf[:0])
-		if err := a.wal.Log(buf); err != nil {
-			return err
-		}
+	var err error
+	if buf, err = logPieces(a.wal, a.pendingSeries, encoder.Series, buf); err != nil {
+		return err
 	}
-
-	for pending := range slices.Chunk(a.pendingMetadata, seriesPerRecord) {
-		buf = encoder.Metadata(pending, buf[:0])
-		if err := a.wal.Log(buf); err != nil {
-			return err
-		}
+	if buf, err = logPieces(a.wal, a.pendingMetadata, encoder.Metadata, buf); err != nil {
+		return err
 	}
-	buf = buf[:0]
 
 	if len(a.pendingSamples) > 0 {
 		buf = encoder.Samples(a.pendingSamples, buf)
@@ -1443,6 +1435,18 @@ func (a *appenderBase) log() error {
 // seriesPerRecord series, or metadata of series, are in a record at most.
 const seriesPerRecord = 1000
 
+// logPieces logs records of seriesPerRecord, as what buffers a record needs is
+// kept, there and in the log. It returns buf, empty, for what is next.
+func logPieces[T any](w *wlog.WL, pending []T, encode func([]T, []byte) []byte, buf []byte) ([]byte, error) {
+	for piece := range slices.Chunk(pending, seriesPerRecord) {
+		buf = encode(piece, buf[:0])
+		if err := w.Log(buf); err != nil {
+			return buf[:0], err
+		}
+	}
+	return buf[:0], nil
+}
+
 // emptied gives back what a first scrape of a large target took for its series, and
 // no later one needs.
 func emptied[T any](pending []T) []T {
@@ -1492,11 +1496,9 @@ func (a *appenderBase) logSeries() error {
 		}()
 
 		encoder := record.Encoder{EnableSTStorage: a.opts.EnableSTStorage}
-		for pending := range slices.Chunk(a.pendingSeries, seriesPerRecord) {
-			buf = encoder.Series(pending, buf[:0])
-			if err := a.wal.Log(buf); err != nil {
-				return err
-			}
+		var err error
+		if buf, err = logPieces(a.wal, a.pendingSeries, encoder.Series, buf); err != nil {
+			return err
 		}
 	}
 
