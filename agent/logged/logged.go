@@ -43,7 +43,7 @@ func (p Position) String() string {
 // Series is what the log knows of a series.
 type Series struct {
 	Labels packed.Labels
-	// Metadata is what was last scraped; a zero handle when there is none.
+	// Metadata is what was last scraped, as far as it is Plausible; a zero handle when there is none.
 	Metadata unique.Handle[metadata.Metadata]
 }
 

@@ -129,7 +129,7 @@ func (l Labels) Are(ls labels.Labels) bool {
 	return equal
 }
 
-// Equal says whether a and b have the same labels.
+// Equal says whether a and b have the same labels. It does not allocate, but where there are very many labels.
 func Equal(a, b Labels) bool {
 	switch {
 	case a.set == b.set:
@@ -138,10 +138,20 @@ func Equal(a, b Labels) bool {
 		return false
 	case a.set.base == b.set.base:
 		return a.set.other == b.set.other
-	case b.set.other == "":
-		return a.Are(*b.set.base)
 	}
-	return a.Are(b.Labels())
+	n := a.set.base.Len()
+	if n != b.set.base.Len() {
+		return false
+	}
+	var few [32]labels.Label
+	all := few[:0]
+	b.Range(func(l labels.Label) { all = append(all, l) })
+	i, equal := 0, true
+	a.Range(func(l labels.Label) {
+		equal = equal && l == all[i]
+		i++
+	})
+	return equal
 }
 
 // String implements fmt.Stringer, as labels.Labels does.

@@ -4,12 +4,8 @@ package shipper
 
 import (
 	"math"
-	"strings"
-	"unique"
+	"math/bits"
 
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"torchbearer/agent/logged"
@@ -17,37 +13,62 @@ import (
 
 const (
 	// cacheChunk series lie next to one another: refs are given out in turn. So
-	// many fill the memory that the allocator has for them.
-	cacheChunk = 67
+	// many fill the memory that the allocator has for them; 64 at most.
+	cacheChunk = 62
 	// Series are forgotten that had no point while so many times as many points
 	// were read as there are series that had one; in sweeps as often as that. Were
 	// those counted that are gone, each would be kept the longer the more are.
 	// Time stamps may be anything, and a backlog is read faster than it was logged.
-	// What comes back is looked up again.
 	sweepAfter  = 4
-	sweepsToGo  = 4
+	sweepsToGo  = 3
 	fewestSwept = 16 * cacheChunk
-	// metadataAge is how old known metadata may be, in seconds.
-	metadataAge = 60
 )
 
 // seriesCache has the series of one generation of the log as they leave to one
-// destination. It is for one goroutine.
+// destination: those of the window at hand, and what is to be known of others
+// when they have a point again. It is for one goroutine.
 type seriesCache struct {
 	generation uint64
-	chunks     map[uint64]*[cacheChunk]series
-	resolver   *resolver
-	hash       labels.ScratchBuilder // is memory for those of labels
-	now        int64                 // in milliseconds, for metadata
-	read       int                   // points since the last sweep
-	alive      int                   // series that had a point between the two last sweeps
-	swept      []uint32              // numbers of the windows at the last sweeps
-	repeat     series                // stands for all points that are not sent a second time
+	chunks     map[uint64]*cachedChunk
+	at         uint64       // number of
+	chunk      *cachedChunk // the one that was asked for last
+	awake      nursery
+	window     uint32 // number of the one at hand
+	ruled      bool   // rules make of series what they leave as
+
+	resolver *resolver
+	read     int    // points since the last sweep
+	alive    int    // series that had a point between the two last sweeps
+	repeat   series // stands for all points that are not sent a second time
+}
+
+// cachedChunk has what is known of series with neighbouring refs.
+type cachedChunk struct {
+	resting [cacheChunk]restingSeries
+	had     [sweepsToGo]uint64   // which had a point since the last sweep, since the one before it, …
+	formed  *[cacheChunk]formed  // nil if none has a form, and there are no rules
+	awake   *[cacheChunk]*series // those of the window at hand; nil is none
+}
+
+// restingSeries is what is known of a series while no window has it. The zero
+// value is of one that never had a point.
+type restingSeries struct {
+	newest uint64 // timestamp of the last point read, from the lowest there is
+	step   step
+}
+
+// formed is how a series leaves by the rules of a version.
+type formed struct {
+	form     *form
+	rank     int32
+	version  uint16
+	complete bool
+	dropped  bool
 }
 
 func newSeriesCache() *seriesCache {
 	return &seriesCache{
-		chunks:   map[uint64]*[cacheChunk]series{},
+		chunks:   map[uint64]*cachedChunk{},
 		resolver: newResolver(),
 		repeat:   series{dropped: true, stand: true},
 	}
@@ -56,9 +77,20 @@ func newSeriesCache() *seriesCache {
 // enter forgets everything when the generation is another one: a ref means
 // another series there.
 func (c *seriesCache) enter(generation uint64) {
-	if c.generation != generation {
-		clear(c.chunks)
-		c.generation = generation
+	if c.generation == generation {
+		return
+	}
+	c.rest()
+	clear(c.chunks)
+	c.generation, c.chunk = generation, nil
+}
+
+// begin makes the series of a window those at hand. Those of the one before it are
+// of no use any more.
+func (c *seriesCache) begin(window uint32) {
+	if c.window != window {
+		c.rest()
+		c.window = window
 	}
 }
 
@@ -66,92 +98,116 @@ func (c *seriesCache) enter(generation uint64) {
 type lookup func(chunks.HeadSeriesRef) (logged.Series, bool)
 
 // get returns the series of ref as it leaves by set, or nil when the log has no
-// labels for it.
+// labels for it. It is the same one until the next window begins.
 func (c *seriesCache) get(ref chunks.HeadSeriesRef, set *settings, find lookup) *series {
-	at := uint64(ref) / cacheChunk
-	chunk := c.chunks[at]
-	if chunk == nil {
-		chunk = new([cacheChunk]series)
-		c.chunks[at] = chunk
+	at, i := uint64(ref)/cacheChunk, uint64(ref)%cacheChunk
+	if c.chunk == nil || c.at != at {
+		c.at, c.chunk = at, c.chunks[at]
 	}
-	s := &chunk[uint64(ref)%cacheChunk]
-	if s.version == set.version && (!set.wantsMetadata() || c.seconds()-s.looked < metadataAge) {
-		return s
+	if c.chunk != nil && c.chunk.awake != nil {
+		if s := c.chunk.awake[i]; s != nil {
+			set.resolve(s, c.resolver)
+			return s
+		}
 	}
 	known, ok := find(ref)
-	switch {
-	case !ok && s.version == 0:
+	if !ok {
 		return nil
-	case !ok: // Forgotten there; what is known here is as good.
-		known = logged.Series{Labels: s.logged, Metadata: s.metadata}
-	case s.version == 0:
-		s.newest, s.logged, s.name = math.MinInt64, known.Labels, known.Labels.Hash(&c.hash)
 	}
-	s.metadata, s.looked = plausible(known), c.seconds()
+	if c.chunk == nil {
+		c.chunk = &cachedChunk{}
+		c.chunks[at] = c.chunk
+	}
+	return c.wake(c.chunk, i, known, set)
+}
+
+// wake makes the series of a chunk that has the index i.
+func (c *seriesCache) wake(k *cachedChunk, i uint64, known logged.Series, set *settings) *series {
+	c.ruled = len(set.relabel) > 0
+	c.awake.open(k)
+	s := c.awake.place()
+	k.awake[i] = s
+	was := &k.resting[i]
+	s.logged, s.newest, s.step = known.Labels, int64(was.newest)+math.MinInt64, was.step
+	if set.wantsMetadata() {
+		s.metadata = known.Metadata
+	}
+	switch {
+	case k.formed != nil:
+		f := &k.formed[i]
+		s.form, s.rank, s.version, s.complete, s.dropped = f.form, f.rank, f.version, f.complete, f.dropped
+	case !c.ruled:
+		s.version = set.version // There is nothing to resolve.
+	}
 	set.resolve(s, c.resolver)
 	return s
 }
 
-// seconds is now, for metadata; it begins again every 18 hours. The difference to
-// a later time is large, so that what was looked up before a clock was set back is
-// looked up again.
-func (c *seriesCache) seconds() uint16 { return uint16(c.now / 1000) }
-
-// plausible is the metadata of a series, without a unit that the name does not
-// end in: OpenMetrics has none like that, but the agent says of up that its unit
-// is targets.
-func plausible(s logged.Series) unique.Handle[metadata.Metadata] {
-	if metadata.IsZeroHandle(s.Metadata) {
-		return s.Metadata
-	}
-	m := s.Metadata.Value()
-	if m.Unit == "" {
-		return s.Metadata
-	}
-	name := family(s.Labels.Get(model.MetricNameLabel), m.Type)
-	for _, suffix := range []string{"", "_total", "_created", "_info"} {
-		if short, ok := strings.CutSuffix(name, suffix); ok && strings.HasSuffix(short, "_"+m.Unit) {
-			return s.Metadata
+// rest keeps what is to be known of the series at hand, of which there are none
+// then.
+func (c *seriesCache) rest() {
+	for _, k := range c.awake.chunks {
+		for i, s := range k.awake {
+			if s != nil {
+				k.rest(i, s, c.ruled)
+			}
 		}
 	}
-	m.Unit = ""
-	return unique.Make(m)
+	c.awake.empty()
+}
+
+func (k *cachedChunk) rest(i int, s *series, ruled bool) {
+	k.resting[i] = restingSeries{newest: uint64(s.newest - math.MinInt64), step: s.step}
+	if s.window > 0 {
+		k.had[0] |= 1 << i
+	}
+	if k.formed == nil && (ruled || s.form != nil) {
+		k.formed = &[cacheChunk]formed{}
+	}
+	if k.formed != nil {
+		k.formed[i] = formed{form: s.form, rank: s.rank, version: s.version, complete: s.complete, dropped: s.dropped}
+	}
 }
 
 // sweep forgets, now and then, series that had no point for long. It is called
-// after each window with its number and points.
-func (c *seriesCache) sweep(window uint32, points int) {
+// after each window with its points, and puts its series to rest.
+func (c *seriesCache) sweep(points int) {
+	c.rest()
 	c.read += points
 	if c.read < sweepAfter*max(c.alive, fewestSwept) {
 		return
 	}
-	c.read, c.alive = 0, 0
-	last, forgotten := uint32(0), uint32(0)
-	if n := len(c.swept); n > 0 {
-		last = c.swept[n-1]
-	}
-	c.swept = append(c.swept, window)
-	if len(c.swept) > sweepsToGo {
-		c.swept = c.swept[1:]
-		forgotten = c.swept[0]
-	}
+	c.read, c.alive, c.chunk = 0, 0, nil
 	c.resolver.packer.Reset() // What it remembers may be gone.
-	for at, chunk := range c.chunks {
-		kept := false
-		for i := range chunk {
-			switch s := &chunk[i]; {
-			case s.version == 0:
-			case s.window <= forgotten:
-				*s = series{}
-			default:
-				kept = true
-				if s.window > last {
-					c.alive++
-				}
-			}
-		}
-		if !kept {
+	for at, k := range c.chunks {
+		c.alive += bits.OnesCount64(k.had[0])
+		if k.forget(c.ruled) {
 			delete(c.chunks, at)
 		}
 	}
+}
+
+// forget forgets the series that had no point for long, and says whether that is
+// all of them.
+func (k *cachedChunk) forget(ruled bool) (all bool) {
+	var kept uint64
+	for _, had := range k.had {
+		kept |= had
+	}
+	copy(k.had[1:], k.had[:])
+	k.had[0] = 0
+	forms := false
+	for i := range k.resting {
+		if kept&(1<<i) == 0 {
+			k.resting[i] = restingSeries{}
+			if k.formed != nil {
+				k.formed[i] = formed{}
+			}
+		}
+		forms = forms || k.formed != nil && k.formed[i].form != nil
+	}
+	if !ruled && !forms {
+		k.formed = nil
+	}
+	return kept == 0
 }

@@ -146,7 +146,7 @@ func (s *settings) classicSeries(of *series, name classicName) *series {
 		b.Set(model.BucketLabel, labels.FormatOpenMetricsFloat(name.bound))
 	}
 	ls := b.Labels()
-	made := &series{logged: packed.Of(ls), metadata: of.metadata, name: ls.Hash()}
+	made := &series{logged: packed.Of(ls), metadata: of.metadata}
 	if of.complete {
 		made.leaveAs(made.logged)
 	}

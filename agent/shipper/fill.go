@@ -122,7 +122,7 @@ func (d *destination) atEnd() bool { return !d.sentUntil().Before(d.log.End()) }
 func (d *destination) open(set *settings) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.cache.sweep(d.window.number, d.window.points)
+	d.cache.sweep(d.window.points)
 	d.window.reset(d.position(), d.shards.next(set), set.perRequest)
 	d.window.requests = d.shards.requests(set)
 	d.filling = true
@@ -148,7 +148,6 @@ func (d *destination) read(set *settings) (full bool, points int) {
 	if !d.filling {
 		return true, w.points // giveUp has ended it.
 	}
-	d.cache.now = time.Now().UnixMilli()
 	defer func() {
 		if w.points > 0 {
 			d.ledger.begins(w.oldest)

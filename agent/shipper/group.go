@@ -2,7 +2,11 @@
 
 package shipper
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
 
 // grouping brings the points of each series of a request together. It may be used
 // concurrently with points of different series: one after another groups in the
@@ -12,7 +16,8 @@ type grouping struct {
 	mu       sync.Mutex // guards the fields below
 	requests uint32     // counts them
 	counts   []int32
-	spare    []point // memory
+	spare    []point               // memory
+	hash     labels.ScratchBuilder // the same
 }
 
 // group returns the points with those of each series side by side, in the order
@@ -83,7 +88,7 @@ func (g *grouping) rank(points []point, renewed bool) (apart bool) {
 		if !renewed {
 			continue
 		}
-		if first := known[s.name]; first == nil {
+		if first := known[s.hash(&g.hash)]; first == nil {
 			known[s.name] = s
 		} else if first.same(s) {
 			s.rank, apart = first.rank, true

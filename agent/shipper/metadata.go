@@ -4,7 +4,6 @@ package shipper
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -12,6 +11,9 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"torchbearer/agent/logged"
 )
 
 // tellingGrace is how long metadata on its way is waited for at the end.
@@ -30,7 +32,7 @@ func (d *destination) sendMetadata(ctx context.Context) {
 	if d.sender.trouble.lasts.Load() || d.telling.Load() {
 		return
 	}
-	families := d.cache.families()
+	families := d.families()
 	if len(families) == 0 {
 		return
 	}
@@ -63,18 +65,32 @@ func (d *destination) endTelling(stop context.CancelFunc) {
 	d.tellers.Wait()
 }
 
+// families are the metric families that the cache has series of.
+func (d *destination) families() []prompb.MetricMetadata {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.reader.Position().Generation != d.cache.generation {
+		return nil // It knows the series of another one.
+	}
+	return d.cache.families(d.reader.Series)
+}
+
 // families are the metric families of all series known, each once.
-func (c *seriesCache) families() []prompb.MetricMetadata {
+func (c *seriesCache) families(find lookup) []prompb.MetricMetadata {
+	c.rest()
 	seen := map[string]bool{}
 	var families []prompb.MetricMetadata
-	for _, chunk := range c.chunks {
-		for i := range chunk {
-			s := &chunk[i]
-			if s.version == 0 || s.dropped || metadata.IsZeroHandle(s.metadata) {
+	for at, k := range c.chunks {
+		for i := range k.resting {
+			if k.resting[i].newest == 0 || k.formed != nil && k.formed[i].dropped {
 				continue
 			}
-			m := s.metadata.Value()
-			name := family(s.logged.Get(model.MetricNameLabel), m.Type)
+			s, ok := find(chunks.HeadSeriesRef(at*cacheChunk + uint64(i)))
+			if !ok || metadata.IsZeroHandle(s.Metadata) {
+				continue
+			}
+			m := s.Metadata.Value()
+			name := logged.Family(s.Labels.Get(model.MetricNameLabel), m.Type)
 			if seen[name] {
 				continue
 			}
@@ -85,22 +101,4 @@ func (c *seriesCache) families() []prompb.MetricMetadata {
 		}
 	}
 	return families
-}
-
-// family is the name of the metric family that a series of a type is of.
-func family(name string, of model.MetricType) string {
-	var suffixes []string
-	switch of {
-	case model.MetricTypeHistogram, model.MetricTypeGaugeHistogram:
-		suffixes = []string{"_bucket", "_count", "_sum", "_gcount", "_gsum"}
-	case model.MetricTypeSummary:
-		suffixes = []string{"_count", "_sum"}
-	default:
-	}
-	for _, suffix := range suffixes {
-		if short, ok := strings.CutSuffix(name, suffix); ok && short != "" {
-			return short
-		}
-	}
-	return name
 }

@@ -31,18 +31,18 @@ type other struct {
 func (p *point) isExemplar() bool  { return p.other != nil && p.other.exemplar != nil }
 func (p *point) isHistogram() bool { return p.other != nil && p.other.exemplar == nil }
 
-// series is a series of the log as it leaves to one destination.
+// series is a series of the log as it leaves to one destination, for as long as a
+// window has points of it.
 type series struct {
 	logged   packed.Labels
 	form     *form                            // nil if it leaves as it was logged
 	metadata unique.Handle[metadata.Metadata] // may be zero
 
 	// What follows is for reading the log, not for encoding, but for complete.
-	name   uint64 // hash of logged
+	name   uint64 // hash of logged; 0 when nobody asked for it
 	newest int64  // timestamp of the last point read
 
 	version  uint16 // of the settings that labels were resolved by; 0 is never
-	looked   uint16 // when metadata was looked up, in seconds, as far as it goes
 	window   uint32 // the number of the one that it had a point in last
 	last     int32  // index of that point
 	grouping uint32 // and rank are for group
@@ -117,7 +117,15 @@ func (s *series) formed() *form {
 // same says whether two are one series of the log, which gives it another ref
 // when it comes back after it was forgotten.
 func (s *series) same(o *series) bool {
-	return s == o || s.name == o.name && !s.logged.IsEmpty() && packed.Equal(s.logged, o.logged)
+	return s == o || !s.logged.IsEmpty() && packed.Equal(s.logged, o.logged)
+}
+
+// hash is that of the labels that it was logged with. It is for one goroutine.
+func (s *series) hash(b *labels.ScratchBuilder) uint64 {
+	if s.name == 0 {
+		s.name = s.logged.Hash(b)
+	}
+	return s.name
 }
 
 // addedLabel is an external label of the agent.

@@ -253,6 +253,22 @@ func TestTheLaterOneOfARecord(t *testing.T) {
 	}
 }
 
+// What the budget takes may have a sample a second time, in a record of fewer.
+func TestSkipOfARepeatedSample(t *testing.T) {
+	l := newMemLog()
+	for i := range 3 {
+		l.know(chunks.HeadSeriesRef(i+1), named(serial(i)))
+	}
+	begin := l.End()
+	l.write(logged.Batch{Samples: []record.RefSample{sample(1, 5, 1), sample(2, 5, 1), sample(3, 5, 1)}})
+	l.write(logged.Batch{Samples: []record.RefSample{sample(3, 5, 1)}})
+	s := &skip{reader: l.Read(begin), cache: newSeriesCache()}
+	f := s.to(l.End(), &settings{version: 1, perRequest: 10}, func(*logged.Batch) {})
+	if f.sent != 3 || f.left.repeat != 1 {
+		t.Errorf("%d points are counted, and %d that are repeated; want 3 and 1", f.sent, f.left.repeat)
+	}
+}
+
 func lookupNamed(ref chunks.HeadSeriesRef) (logged.Series, bool) {
 	return logged.Series{Labels: packed.Of(named(serial(int(ref))))}, true
 }

@@ -12,6 +12,7 @@ import (
 type skip struct {
 	reader Reader
 	cache  *seriesCache
+	window window        // of the record counted last
 	ahead  *logged.Batch // the first one that it will be sent
 	old    Reader        // of ahead, while that is of the destination; it knows its series
 }
@@ -81,7 +82,7 @@ func (s *skip) to(to logged.Position, set *settings, saw func(*logged.Batch)) (f
 
 func (s *skip) count(b *logged.Batch, set *settings, f *fates) {
 	s.cache.enter(b.Generation)
-	w := &window{}
+	w := &s.window
 	w.reset(b.Begin, 1, set.perRequest)
 	find := s.reader.Series
 	if s.old != nil {

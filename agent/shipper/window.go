@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"torchbearer/agent/logged"
 )
@@ -33,6 +34,8 @@ type window struct {
 	orphans   int        // exemplars without a point in the window
 	unknown   int        // points of series that the log has no labels of
 	repeated  int        // points not newer than one of their series before
+
+	hash labels.ScratchBuilder // is memory for those of labels
 }
 
 // progress is what the ledger knows of a shard.
@@ -58,6 +61,7 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 		shards:    make([][]point, shards),
 		progress:  make([]progress, shards),
 		exemplars: w.exemplars,
+		hash:      w.hash,
 		newest:    math.MinInt64,
 		oldest:    noTime,
 	}
@@ -74,6 +78,7 @@ func (w *window) reset(begin logged.Position, shards, perRequest int) {
 
 // add takes what one record holds.
 func (w *window) add(b *logged.Batch, set *settings, cache *seriesCache, find lookup) {
+	cache.begin(w.number)
 	w.end = b.End
 	w.logged += b.Points()
 	for i := range b.Samples {
@@ -115,7 +120,10 @@ func (w *window) put(p point, cache *seriesCache) {
 		w.unknown++
 		return
 	}
-	shard := int(s.name % uint64(len(w.shards))) // Not by ref: a series may get another.
+	shard := 0
+	if n := uint64(len(w.shards)); n > 1 {
+		shard = int(s.hash(&w.hash) % n) // Not by ref: a series may get another.
+	}
 	if p.t <= s.newest {
 		w.repeated++
 		if p.t == s.newest && s.window == w.number && p.other == nil {
@@ -125,7 +133,7 @@ func (w *window) put(p point, cache *seriesCache) {
 		w.shards[shard] = append(w.shards[shard], point{series: &cache.repeat})
 		return
 	}
-	w.renewed = w.renewed || s.window == 0
+	w.renewed = w.renewed || s.newest == math.MinInt64
 	w.again = w.again || s.window == w.number
 	s.newest = p.t
 	s.window, s.last = w.number, int32(len(w.shards[shard]))

@@ -5,6 +5,7 @@ package wal
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -67,6 +68,7 @@ type Reader struct {
 func newReader(f files, table lookup, at logged.Position, d *damage) *Reader {
 	return &Reader{
 		files: f, table: table, damage: d, at: at,
+		old:    newOldSeries(math.MaxUint64), // It knows nothing before it has read.
 		unpack: &unpacker{}, decoder: newDecoder(), patience: unreadablePatience,
 	}
 }
@@ -125,7 +127,7 @@ func (r *Reader) read(payload []byte, b *logged.Batch) bool {
 // Position is behind everything that Next has read.
 func (r *Reader) Position() logged.Position { return r.at }
 
-// Series finds a series of the generation of the batch read last.
+// Series finds a series of the generation of the batch read last; none before.
 func (r *Reader) Series(ref chunks.HeadSeriesRef) (logged.Series, bool) {
 	switch {
 	case r.skims:

@@ -36,7 +36,7 @@ func TestOldGenerationsHaveTheirSeries(t *testing.T) {
 	}
 	for ref, help := range map[chunks.HeadSeriesRef]string{1: "of segment 3", 2: "two"} {
 		got, _ := r.Series(ref)
-		want := metadata.Metadata{Type: model.MetricTypeGauge, Unit: "u", Help: help}
+		want := metadata.Metadata{Type: model.MetricTypeGauge, Help: help} // The unit is not plausible.
 		if got.Metadata != unique.Make(want) {
 			t.Errorf("series %d has %v", ref, got.Metadata)
 		}

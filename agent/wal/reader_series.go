@@ -11,6 +11,7 @@ import (
 	"time"
 	"unique"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/record"
@@ -161,7 +162,8 @@ func (o *oldSeries) add(segment int, series []record.RefSeries, meta []record.Re
 	for i := range meta {
 		m := &meta[i]
 		if one := o.series[m.Ref]; one != nil {
-			one.Metadata = unique.Make(metadata.Metadata{Type: record.ToMetricType(m.Type), Unit: m.Unit, Help: m.Help})
+			one.Metadata = unique.Make(logged.Plausible(one.Labels.Get(model.MetricNameLabel),
+				metadata.Metadata{Type: record.ToMetricType(m.Type), Unit: m.Unit, Help: m.Help}))
 		}
 	}
 }

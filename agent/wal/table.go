@@ -9,6 +9,7 @@ import (
 	"time"
 	"unique"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
@@ -189,10 +190,22 @@ func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labe
 	if seen == 0 || seen >= resting {
 		p.begin(s, ref)
 	}
-	if h := p.rows[row].Metadata; !m.IsEmpty() && (metadata.IsZeroHandle(h) || !h.Value().Equals(*m)) {
-		p.rows[row].Metadata = unique.Make(*m)
-	}
+	p.describe(&p.rows[row], m)
 	return true
+}
+
+// describe keeps the metadata of a series, unless it is empty.
+func (*tablePage) describe(row *logged.Series, m *metadata.Metadata) {
+	said := func(m *metadata.Metadata) bool {
+		return !metadata.IsZeroHandle(row.Metadata) && row.Metadata.Value().Equals(*m)
+	}
+	if m.IsEmpty() || said(m) {
+		return
+	}
+	plausible := logged.Plausible(row.Labels.Get(model.MetricNameLabel), *m)
+	if !said(&plausible) {
+		row.Metadata = unique.Make(plausible)
+	}
 }
 
 // age ends an epoch, in which newest was the newest segment, and forgets the
