@@ -55,7 +55,7 @@ func (a *knownAppenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	}
 	got, err = a.AppenderV2.Append(ref, a.entry.lset.Labels(), st, t, v, h, fh, opts)
 	if got != 0 {
-		a.entry.marks &^= markKept // It may be asked for them each time.
+		a.entry.unmark(markKept) // It may be asked for them each time.
 		a.keep(a.entry, got)
 	}
 	return got, err
@@ -69,6 +69,6 @@ func (a *knownAppenderV2) keep(e *cacheEntry, ref storage.SeriesRef) {
 	}
 	if kept := a.keeper.LabelsOf(ref); !kept.IsEmpty() && packed.Equal(kept, e.lset) {
 		e.lset = kept
-		e.marks |= markKept
+		e.mark(markKept)
 	}
 }

@@ -121,7 +121,7 @@ func (k *knownLines) nextKnown() (textparse.Entry, bool) {
 	if !ok {
 		return textparse.EntryInvalid, false
 	}
-	size := int(k.cache.entries[number].size)
+	size := k.cache.entries[number].size()
 	if len(line) <= size+1 || line[size] != ' ' {
 		return textparse.EntryInvalid, false
 	}

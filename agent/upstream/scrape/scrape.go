@@ -1067,7 +1067,7 @@ func (c *scrapeCache) addRef(met []byte, ref storage.SeriesRef, lset labels.Labe
 }
 
 func (c *scrapeCache) addDropped(met []byte) {
-	c.add(met, cacheEntry{dropped: true})
+	c.add(met, cacheEntry{text: uint16(markDropped)})
 }
 
 // updateRef points the cache entry at a new storage reference, e.g. because the
@@ -1737,7 +1737,7 @@ loop:
 		}
 
 		ce, seriesCached, seriesAlreadyScraped := sl.cache.get(met)
-		if seriesCached && ce.dropped {
+		if seriesCached && ce.has(markDropped) {
 			continue
 		}
 		var ref storage.SeriesRef

@@ -206,7 +206,7 @@ loop:
 		}
 
 		ce, seriesCached, seriesAlreadyScraped := sl.cache.get(met)
-		if seriesCached && ce.dropped {
+		if seriesCached && ce.has(markDropped) {
 			continue
 		}
 		var ref storage.SeriesRef

@@ -5,6 +5,7 @@ package scrape
 import (
 	"bytes"
 	"hash/maphash"
+	"math"
 	"unsafe"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -20,29 +21,48 @@ import (
 // dropped. Its text is not kept: it is known by two hashes of it, 96 bits that
 // no target can foresee.
 type cacheEntry struct {
-	hash  uint64
-	check uint32
-	size  uint32 // bytes of the text
-
+	hash uint64
 	ref  storage.SeriesRef
 	lset packed.Labels
 
-	lastIter uint32 // when it was exposed last
-	tracked  uint32 // the last iteration in which it was tracked for staleness
-	next     uint32 // 1 + the number of the entry that followed it then
+	check    uint32
+	next     uint32 // 1 + the number of the entry that followed it when it was exposed last
+	lastIter uint16 // when that was
+	tracked  uint16 // the last iteration in which it was tracked for staleness
 	family   uint16 // number of one that it is part of; 0 is not known
-	dropped  bool
-	marks    entryMarks
+	text     uint16 // bytes of the text, up to longText, and entryMarks
 }
 
-type entryMarks uint8
+// entryMarks are bits of cacheEntry.text.
+type entryMarks uint16
 
 const (
-	markText entryMarks = 1 << iota // PromParser accepted the text
-	markKept                        // the appender keeps the labels, see labelKeeper
+	markText    entryMarks = 1 << (15 - iota) // PromParser accepted the text, which is no long one
+	markKept                                  // the appender keeps the labels, see labelKeeper
+	markDropped                               // by relabelling
+
+	// longText stands for all lengths from it on.
+	longText = 1<<13 - 1
 )
 
-func (e *cacheEntry) has(mark entryMarks) bool { return e.marks&mark != 0 }
+func (e *cacheEntry) has(mark entryMarks) bool { return e.text&uint16(mark) != 0 }
+func (e *cacheEntry) mark(as entryMarks)       { e.text |= uint16(as) }
+func (e *cacheEntry) unmark(as entryMarks)     { e.text &^= uint16(as) }
+
+// size is the length of the text, or longText.
+func (e *cacheEntry) size() int { return int(e.text & longText) }
+
+// accept marks what PromParser accepted.
+func (e *cacheEntry) accept() {
+	if e.size() < longText {
+		e.mark(markText)
+	}
+}
+
+// is says whether it is of met, which has those hashes.
+func (e *cacheEntry) is(met []byte, hash uint64, check uint32) bool {
+	return e.hash == hash && e.check == check && e.size() == min(len(met), longText)
+}
 
 // RefBits of a ref are of the series. What an appender sets above them comes back
 // to it with the same labels, and makes no other series of them.
@@ -51,18 +71,27 @@ const (
 	RefMask = storage.SeriesRef(1)<<RefBits - 1
 )
 
-// firstIter lets an entry that was never tracked be of no iteration at hand.
-const firstIter = 2
+const (
+	// firstIter lets an entry that was never tracked be of no iteration at hand.
+	firstIter = 2
+	// lastIter is followed by another first one.
+	lastIter = math.MaxUint16
+	// slotsFor iterations the table is kept that nothing was looked up in.
+	slotsFor = 4
+)
 
 // seriesTable finds entries by their text. The one that is looked for is
 // nearly always the one that followed the former in the last scrape. Else an
-// open-addressing table of their numbers is asked.
+// open-addressing table of their numbers is asked, which is made when it is
+// needed.
 type seriesTable struct {
 	seeds   [2]maphash.Seed
 	entries []cacheEntry
-	slots   []uint32            // 1 + the number of an entry; 0 is free. A power of two of them
+	slots   []uint32            // 1 + the number of an entry; 0 is free. A power of two of them, or none
+	asked   uint32              // iter when slots were needed last
 	sts     map[uint64]*stCache // by the hash of an entry; nil is that no start time was synthesized
 	iter    uint32              // the current scrape
+	now     uint16              // the same in entries, which begins again
 	seen    int                 // entries exposed in it
 
 	tracked int // entries tracked for staleness in this iteration
@@ -80,7 +109,7 @@ type seriesTable struct {
 }
 
 func newSeriesTable() seriesTable {
-	return seriesTable{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, iter: firstIter}
+	return seriesTable{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, iter: firstIter, now: firstIter}
 }
 
 func (s *seriesTable) hashes(met []byte) (uint64, uint32) {
@@ -101,13 +130,17 @@ func (s *seriesTable) expected() (*cacheEntry, uint32) {
 
 // lookup returns the number of the entry of met.
 func (s *seriesTable) lookup(met []byte, hash uint64, check uint32) (uint32, bool) {
-	if len(s.slots) == 0 {
+	if len(s.entries) == 0 {
 		return 0, false
+	}
+	s.asked = s.iter
+	if s.slots == nil {
+		s.rehash(len(s.entries))
 	}
 	mask := uint64(len(s.slots) - 1)
 	for i := hash & mask; s.slots[i] != 0; i = (i + 1) & mask {
 		number := s.slots[i] - 1
-		if e := &s.entries[number]; e.hash == hash && e.check == check && int(e.size) == len(met) {
+		if s.entries[number].is(met, hash, check) {
 			return number, true
 		}
 	}
@@ -122,7 +155,7 @@ func (s *seriesTable) find(met []byte) (uint32, bool) {
 	}
 	s.foundAt = nil
 	hash, check := s.hashes(met)
-	if e, number := s.expected(); e != nil && e.hash == hash && e.check == check && int(e.size) == len(met) {
+	if e, number := s.expected(); e != nil && e.is(met, hash, check) {
 		return number, true
 	}
 	return s.lookup(met, hash, check)
@@ -131,8 +164,8 @@ func (s *seriesTable) find(met []byte) (uint32, bool) {
 // series finds the entry that the text of a line begins with, if PromParser
 // accepted that once.
 func (s *seriesTable) series(line []byte) (uint32, bool) {
-	if e, number := s.expected(); e != nil && int(e.size) < len(line) {
-		if hash, check := s.hashes(line[:e.size]); e.hash == hash && e.check == check {
+	if e, number := s.expected(); e != nil && e.size() < len(line) {
+		if hash, check := s.hashes(line[:e.size()]); e.hash == hash && e.check == check {
 			return number, e.has(markText)
 		}
 	}
@@ -164,13 +197,13 @@ func (s *seriesTable) follow(number uint32) {
 // was already.
 func (s *seriesTable) touch(number uint32) (*cacheEntry, bool) {
 	e := &s.entries[number]
-	if s.text && !e.has(markText) {
-		e.marks |= markText
+	if s.text {
+		e.accept()
 	}
-	if e.lastIter == s.iter {
+	if e.lastIter == s.now {
 		return e, true
 	}
-	e.lastIter = s.iter
+	e.lastIter = s.now
 	s.seen++
 	s.follow(number)
 	return e, false
@@ -179,9 +212,10 @@ func (s *seriesTable) touch(number uint32) (*cacheEntry, bool) {
 // add takes a new entry. Pointers to others are of no use after it.
 func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 	e.hash, e.check = s.hashes(met)
-	e.size, e.lastIter = uint32(len(met)), s.iter
+	e.text |= uint16(min(len(met), longText))
+	e.lastIter = s.now
 	if s.text {
-		e.marks |= markText
+		e.accept()
 	}
 	if number, ok := s.lookup(met, e.hash, e.check); ok {
 		former, _ := s.touch(number)
@@ -190,15 +224,18 @@ func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 		s.setST(former, nil)
 		return former
 	}
-	if len(s.entries) >= len(s.slots)/4*3 {
-		s.rehash(len(s.entries) + 1)
-	}
 	if len(s.entries) == cap(s.entries) {
 		s.grow()
 	}
 	s.entries = append(s.entries, e)
 	number := uint32(len(s.entries) - 1)
-	s.put(number)
+	switch {
+	case s.slots == nil: // It is the first one.
+	case len(s.entries) > len(s.slots)/4*3:
+		s.rehash(len(s.entries))
+	default:
+		s.put(number)
+	}
 	s.seen++
 	s.follow(number)
 	return &s.entries[number]
@@ -250,7 +287,7 @@ func (s *seriesTable) flush() {
 	moved := make([]uint32, len(s.entries)) // 1 + where an entry is now
 	kept := s.entries[:0]
 	for i := range s.entries {
-		if s.entries[i].lastIter != s.iter {
+		if s.entries[i].lastIter != s.now {
 			s.setST(&s.entries[i], nil)
 			continue
 		}
@@ -264,7 +301,7 @@ func (s *seriesTable) flush() {
 	}
 	s.first = forward(moved, s.first)
 	s.clip()
-	s.rehash(len(s.entries))
+	s.slots = nil // They have other numbers now.
 }
 
 func forward(moved []uint32, number uint32) uint32 {
@@ -283,22 +320,45 @@ func (s *seriesTable) clip() {
 
 // end begins the next iteration.
 func (s *seriesTable) end() {
+	if s.slots != nil && s.iter-s.asked >= slotsFor {
+		s.slots = nil
+	}
+	if s.now == lastIter {
+		s.renumber()
+	}
 	s.iter++
+	s.now++
 	s.seen, s.previous, s.foundAt = 0, 0, nil
 	s.before, s.tracked, s.again = s.tracked, 0, 0
+}
+
+// renumber makes the current iteration the first one.
+func (s *seriesTable) renumber() {
+	again := func(iter *uint16) {
+		if *iter == s.now {
+			*iter = firstIter
+		} else {
+			*iter = 0
+		}
+	}
+	for i := range s.entries {
+		again(&s.entries[i].lastIter)
+		again(&s.entries[i].tracked)
+	}
+	s.now = firstIter
 }
 
 // trackStaleness notes that the end of a series is to be told when it is not exposed any
 // more.
 func (s *seriesTable) trackStaleness(e *cacheEntry) {
 	switch e.tracked {
-	case s.iter:
+	case s.now:
 		return
-	case s.iter - 1:
+	case s.now - 1:
 		s.again++
 	}
 	s.tracked++
-	e.tracked = s.iter
+	e.tracked = s.now
 }
 
 // forEachStale calls f for the series that were tracked in the last iteration and are
@@ -310,12 +370,12 @@ func (s *seriesTable) forEachStale(f func(storage.SeriesRef, labels.Labels) bool
 	}
 	gone := make(map[storage.SeriesRef]uint32, s.before-s.again)
 	for number := range s.entries {
-		if e := &s.entries[number]; e.tracked == s.iter-1 {
+		if e := &s.entries[number]; e.tracked == s.now-1 {
 			gone[e.ref&RefMask] = uint32(number)
 		}
 	}
 	for number := range s.entries {
-		if e := &s.entries[number]; e.tracked == s.iter {
+		if e := &s.entries[number]; e.tracked == s.now {
 			delete(gone, e.ref&RefMask)
 		}
 	}

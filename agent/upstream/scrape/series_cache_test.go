@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -62,6 +64,9 @@ func TestSeriesTableIsAsFourMaps(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		cache := newTestCache()
+		if seed%3 == 0 {
+			cache.now = lastIter - uint16(random.IntN(20)) // It begins again meanwhile.
+		}
 		m := &fourMaps{series: map[string]*mapEntry{}, dropped: map[string]uint64{}, cur: map[storage.SeriesRef]*mapEntry{}}
 		texts := 1 + random.IntN(200)
 		for range 30 {
@@ -92,13 +97,16 @@ func TestSeriesTableIsAsFourMaps(t *testing.T) {
 func expose(t *testing.T, random *rand.Rand, cache *scrapeCache, m *fourMaps, number int) {
 	t.Helper()
 	text := []byte(fmt.Sprintf("text_%d", number))
+	if number%17 == 0 {
+		text = append(text, strings.Repeat("x", longText-3+number%5)...)
+	}
 	ref := storage.SeriesRef(1 + number/3)
 	if number%11 == 0 {
 		e, ok, already := cache.get(text)
 		iter, want := m.dropped[string(text)]
 		require.Equal(t, want, ok)
 		if ok {
-			require.True(t, e.dropped)
+			require.True(t, e.has(markDropped))
 			require.Equal(t, iter == m.iter, already)
 		} else {
 			cache.addDropped(text)
@@ -147,6 +155,36 @@ func TestSeriesTableGivesMemoryBack(t *testing.T) {
 	require.LessOrEqual(t, len(cache.slots), 256)
 	scrape(101)
 	require.Len(t, cache.entries, 101)
+	for range slotsFor + 1 {
+		scrape(101)
+	}
+	require.Empty(t, cache.slots, "what nobody looks for anything in is kept")
+	scrape(102)
+	require.Len(t, cache.entries, 102)
+}
+
+// A long text is found again, if its line is read by the parser each time.
+func TestLongTexts(t *testing.T) {
+	cache := newTestCache()
+	for _, n := range []int{longText - 1, longText, longText + 1, 1 << 20} {
+		text := []byte("long{a=\"" + strings.Repeat("x", n-len("long{a=\"\"}")) + "\"}")
+		require.Len(t, text, n)
+		cache.text = true
+		cache.addRef(text, 1, labels.FromStrings("text", string(text)))
+		e, ok, _ := cache.get(text)
+		require.True(t, ok)
+		require.Equal(t, n < longText, e.has(markText))
+		_, ok = cache.series(append(text, " 1\n"...))
+		require.Equal(t, n < longText, ok)
+		_, ok, _ = cache.get(text[1:])
+		require.False(t, ok)
+	}
+	require.Len(t, cache.entries, 4)
+}
+
+// TestCacheEntryIsSmall: there is one for each series of each target.
+func TestCacheEntryIsSmall(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(cacheEntry{}), uintptr(40))
 }
 
 // BenchmarkKnownLines reads the text of a target that exposes what it did
