@@ -190,7 +190,7 @@ func requireStripeSeriesEqual(t *testing.T, want, got *stripeSeries) {
 	collect := func(s *stripeSeries) map[chunks.HeadSeriesRef]*memSeries {
 		out := map[chunks.HeadSeriesRef]*memSeries{}
 		for m := range s.refs.all() {
-			out[m.ref] = m
+			out[m.Ref()] = m
 		}
 		return out
 	}

@@ -596,7 +596,7 @@ func (db *DB) loadWAL(r *wlog.Reader, duplicateRefToValidRef map[chunks.HeadSeri
 					lastRef = entry.Ref
 				}
 
-				series := &memSeries{ref: entry.Ref, lset: packer.Pack(entry.Labels)}
+				series := newMemSeries(entry.Ref, packer.Pack(entry.Labels), 0)
 				series, created := db.series.SetUnlessAlreadySet(entry.Labels.Hash(), series)
 
 				if !created {
@@ -604,7 +604,7 @@ func (db *DB) loadWAL(r *wlog.Reader, duplicateRefToValidRef map[chunks.HeadSeri
 					// SetUnlessAlreadySet is "first insertion wins": during single-threaded WAL replay the
 					// first ref written for a given label set is the canonical one. Any later WAL record for
 					// the same labels must carry that same ref, so series.ref is the only valid ref here.
-					duplicateRefToValidRef[entry.Ref] = series.ref
+					duplicateRefToValidRef[entry.Ref] = series.Ref()
 
 					// We want to track the largest segment where we encountered the duplicate ref, so we can ensure
 					// it remains in the checkpoint until we get past that segment.
@@ -992,8 +992,8 @@ func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v flo
 		return 0, err
 	}
 
-	series.Lock()
-	defer series.Unlock()
+	lock := a.series.lock(series)
+	defer lock.Unlock()
 
 	if t <= a.minValidTime(series.lastTs) {
 		a.metrics.totalOutOfOrderSamples.Inc()
@@ -1002,14 +1002,14 @@ func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v flo
 
 	// NOTE: always modify pendingSamples and sampleSeries together.
 	a.pendingSamples = append(a.pendingSamples, record.RefSample{
-		Ref: series.ref,
+		Ref: series.Ref(),
 		T:   t,
 		V:   v,
 	})
 	a.sampleSeries = append(a.sampleSeries, series)
 
 	a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeFloat).Inc()
-	return storage.SeriesRef(series.ref), nil
+	return storage.SeriesRef(series.Ref()), nil
 }
 
 func (a *appenderBase) getOrCreate(ref chunks.HeadSeriesRef, l labels.Labels) (series *memSeries, err error) {
@@ -1045,7 +1045,7 @@ func (a *appenderBase) getOrCreate(ref chunks.HeadSeriesRef, l labels.Labels) (s
 	// Note this ref is wasted if a concurrent goroutine inserts the same series first.
 	newRef := chunks.HeadSeriesRef(a.nextRef.Inc())
 	var created bool
-	series, created = a.series.SetUnlessAlreadySet(hash, &memSeries{ref: newRef, lset: a.packer.Pack(l), lastTs: math.MinInt64})
+	series, created = a.series.SetUnlessAlreadySet(hash, newMemSeries(newRef, a.packer.Pack(l), math.MinInt64))
 	if !created {
 		// A concurrent goroutine inserted this series first; skip the WAL
 		// record and metric update.
@@ -1058,7 +1058,7 @@ func (a *appenderBase) getOrCreate(ref chunks.HeadSeriesRef, l labels.Labels) (s
 	// satisfies mint > lastTs). The WAL record appended below would then
 	// reference a ref with no corresponding in-memory series.
 	a.pendingSeries = append(a.pendingSeries, record.RefSeries{
-		Ref:    series.ref,
+		Ref:    series.Ref(),
 		Labels: l,
 	})
 	a.metrics.numActiveSeries.Inc()
@@ -1077,7 +1077,7 @@ func (a *appender) AppendExemplar(ref storage.SeriesRef, _ labels.Labels, e exem
 	// Ensure no empty labels have gotten through.
 	e.Labels = e.Labels.WithoutEmpty()
 
-	if err := a.validateExemplar(s.ref, e); err != nil {
+	if err := a.validateExemplar(s.Ref(), e); err != nil {
 		if errors.Is(err, storage.ErrDuplicateExemplar) {
 			// Duplicate, don't return an error but don't accept the exemplar.
 			return 0, nil
@@ -1085,15 +1085,15 @@ func (a *appender) AppendExemplar(ref storage.SeriesRef, _ labels.Labels, e exem
 		return 0, err
 	}
 
-	a.series.SetLatestExemplar(s.ref, &e)
+	a.series.SetLatestExemplar(s.Ref(), &e)
 	a.pendingExamplars = append(a.pendingExamplars, record.RefExemplar{
-		Ref:    s.ref,
+		Ref:    s.Ref(),
 		T:      e.Ts,
 		V:      e.Value,
 		Labels: e.Labels,
 	})
 	a.metrics.totalAppendedExemplars.Inc()
-	return storage.SeriesRef(s.ref), nil
+	return storage.SeriesRef(s.Ref()), nil
 }
 
 func (a *appenderBase) validateExemplar(ref chunks.HeadSeriesRef, e exemplar.Exemplar) error {
@@ -1142,8 +1142,8 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 		return 0, err
 	}
 
-	series.Lock()
-	defer series.Unlock()
+	lock := a.series.lock(series)
+	defer lock.Unlock()
 
 	if t <= a.minValidTime(series.lastTs) {
 		a.metrics.totalOutOfOrderSamples.Inc()
@@ -1154,7 +1154,7 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 	case h != nil:
 		// NOTE: always modify pendingHistograms and histogramSeries together
 		a.pendingHistograms = append(a.pendingHistograms, record.RefHistogramSample{
-			Ref: series.ref,
+			Ref: series.Ref(),
 			T:   t,
 			H:   h,
 		})
@@ -1162,7 +1162,7 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 	case fh != nil:
 		// NOTE: always modify pendingFloatHistograms and floatHistogramSeries together
 		a.pendingFloatHistograms = append(a.pendingFloatHistograms, record.RefFloatHistogramSample{
-			Ref: series.ref,
+			Ref: series.Ref(),
 			T:   t,
 			FH:  fh,
 		})
@@ -1170,7 +1170,7 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 	}
 
 	a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeHistogram).Inc()
-	return storage.SeriesRef(series.ref), nil
+	return storage.SeriesRef(series.Ref()), nil
 }
 
 func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, meta metadata.Metadata) (storage.SeriesRef, error) {
@@ -1189,13 +1189,13 @@ func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, meta m
 		return 0, fmt.Errorf("unknown series when trying to add metadata with HeadSeriesRef: %d and labels: %s", ref, l)
 	}
 
-	series.Lock()
+	lock := a.series.lock(series)
 	hasNewMetadata := metadata.IsZeroHandle(series.meta) || !series.meta.Value().Equals(meta)
-	series.Unlock()
+	lock.Unlock()
 
 	if hasNewMetadata {
 		a.pendingMetadata = append(a.pendingMetadata, record.RefMetadata{
-			Ref:  series.ref,
+			Ref:  series.Ref(),
 			Type: record.GetMetricType(meta.Type),
 			Unit: meta.Unit,
 			Help: meta.Help,
@@ -1203,7 +1203,7 @@ func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, meta m
 		a.metadataSeries = append(a.metadataSeries, series)
 	}
 
-	return storage.SeriesRef(series.ref), nil
+	return storage.SeriesRef(series.Ref()), nil
 }
 
 func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
@@ -1226,8 +1226,8 @@ func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.L
 		return 0, err
 	}
 
-	series.Lock()
-	defer series.Unlock()
+	lock := a.series.lock(series)
+	defer lock.Unlock()
 
 	if st <= a.minValidTime(series.lastTs) {
 		return 0, storage.ErrOutOfOrderST
@@ -1246,14 +1246,14 @@ func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.L
 	case h != nil:
 		zeroHistogram := &histogram.Histogram{}
 		a.pendingHistograms = append(a.pendingHistograms, record.RefHistogramSample{
-			Ref: series.ref,
+			Ref: series.Ref(),
 			T:   st,
 			H:   zeroHistogram,
 		})
 		a.histogramSeries = append(a.histogramSeries, series)
 	case fh != nil:
 		a.pendingFloatHistograms = append(a.pendingFloatHistograms, record.RefFloatHistogramSample{
-			Ref: series.ref,
+			Ref: series.Ref(),
 			T:   st,
 			FH:  &histogram.FloatHistogram{},
 		})
@@ -1261,7 +1261,7 @@ func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.L
 	}
 
 	a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeHistogram).Inc()
-	return storage.SeriesRef(series.ref), nil
+	return storage.SeriesRef(series.Ref()), nil
 }
 
 func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
@@ -1274,8 +1274,8 @@ func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t,
 		return 0, err
 	}
 
-	series.Lock()
-	defer series.Unlock()
+	lock := a.series.lock(series)
+	defer lock.Unlock()
 
 	if t <= a.minValidTime(series.lastTs) {
 		a.metrics.totalOutOfOrderSamples.Inc()
@@ -1293,7 +1293,7 @@ func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t,
 
 	// NOTE: always modify pendingSamples and sampleSeries together.
 	a.pendingSamples = append(a.pendingSamples, record.RefSample{
-		Ref: series.ref,
+		Ref: series.Ref(),
 		T:   st,
 		V:   0,
 	})
@@ -1301,7 +1301,7 @@ func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t,
 
 	a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeFloat).Inc()
 
-	return storage.SeriesRef(series.ref), nil
+	return storage.SeriesRef(series.Ref()), nil
 }
 
 // Commit submits the collected samples and purges the batch.
@@ -1402,31 +1402,31 @@ func (a *appenderBase) log() error {
 	var series *memSeries
 	for i, s := range a.pendingSamples {
 		series = a.sampleSeries[i]
-		if !series.updateTimestamp(s.T) {
+		if !a.series.updateTimestamp(series, s.T) {
 			a.metrics.totalOutOfOrderSamples.Inc()
 		}
 	}
 	for i, s := range a.pendingHistograms {
 		series = a.histogramSeries[i]
-		if !series.updateTimestamp(s.T) {
+		if !a.series.updateTimestamp(series, s.T) {
 			a.metrics.totalOutOfOrderSamples.Inc()
 		}
 	}
 	for i, s := range a.pendingFloatHistograms {
 		series = a.floatHistogramSeries[i]
-		if !series.updateTimestamp(s.T) {
+		if !a.series.updateTimestamp(series, s.T) {
 			a.metrics.totalOutOfOrderSamples.Inc()
 		}
 	}
 	for i, m := range a.pendingMetadata {
 		series = a.metadataSeries[i]
-		series.Lock()
+		lock := a.series.lock(series)
 		series.meta = unique.Make(metadata.Metadata{
 			Type: record.ToMetricType(m.Type),
 			Unit: m.Unit,
 			Help: m.Help,
 		})
-		series.Unlock()
+		lock.Unlock()
 	}
 
 	return nil

@@ -64,9 +64,9 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 		return 0, err
 	}
 
-	s.Lock()
+	lock := a.series.lock(s)
 	lastTS, meta := s.lastTs, s.meta
-	s.Unlock()
+	lock.Unlock()
 
 	if a.opts.EnableSTAsZeroSample && st != 0 {
 		a.bestEffortAppendSTZeroSample(s, ls, lastTS, st, t, h, fh)
@@ -82,7 +82,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 		isStale = value.IsStaleNaN(fh.Sum)
 		// NOTE: always modify pendingFloatHistograms and floatHistogramSeries together
 		a.pendingFloatHistograms = append(a.pendingFloatHistograms, record.RefFloatHistogramSample{
-			Ref: s.ref,
+			Ref: s.Ref(),
 			ST:  st,
 			T:   t,
 			FH:  fh,
@@ -92,7 +92,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 		isStale = value.IsStaleNaN(h.Sum)
 		// NOTE: always modify pendingHistograms and histogramSeries together
 		a.pendingHistograms = append(a.pendingHistograms, record.RefHistogramSample{
-			Ref: s.ref,
+			Ref: s.Ref(),
 			ST:  st,
 			T:   t,
 			H:   h,
@@ -103,7 +103,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 
 		// NOTE: always modify pendingSamples and sampleSeries together.
 		a.pendingSamples = append(a.pendingSamples, record.RefSample{
-			Ref: s.ref,
+			Ref: s.Ref(),
 			ST:  st,
 			T:   t,
 			V:   v,
@@ -113,7 +113,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 	appended.Inc()
 	if isStale {
 		// For stale values we never attempt to process metadata/exemplars, claim the success.
-		return storage.SeriesRef(s.ref), nil
+		return storage.SeriesRef(s.Ref()), nil
 	}
 
 	// Append exemplars if any and if storage was configured for it.
@@ -126,7 +126,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 		metaChanged := metadata.IsZeroHandle(meta) || !meta.Value().Equals(opts.Metadata)
 		if metaChanged {
 			a.pendingMetadata = append(a.pendingMetadata, record.RefMetadata{
-				Ref:  s.ref,
+				Ref:  s.Ref(),
 				Type: record.GetMetricType(opts.Metadata.Type),
 				Unit: opts.Metadata.Unit,
 				Help: opts.Metadata.Help,
@@ -134,7 +134,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64
 			a.metadataSeries = append(a.metadataSeries, s)
 		}
 	}
-	return storage.SeriesRef(s.ref), partialErr
+	return storage.SeriesRef(s.Ref()), partialErr
 }
 
 // AppendExemplars implements storage.ExemplarAppenderV2.
@@ -151,9 +151,9 @@ func (a *appenderV2) AppendExemplars(ref storage.SeriesRef, ls labels.Labels, ex
 		return 0, fmt.Errorf("unknown series ref when trying to add exemplars: %d: %w", ref, storage.ErrNotFound)
 	}
 	if len(exemplars) == 0 {
-		return storage.SeriesRef(s.ref), nil
+		return storage.SeriesRef(s.Ref()), nil
 	}
-	return storage.SeriesRef(s.ref), a.appendExemplars(s, exemplars)
+	return storage.SeriesRef(s.Ref()), a.appendExemplars(s, exemplars)
 }
 
 var _ storage.ExemplarAppenderV2 = &appenderV2{}
@@ -174,7 +174,7 @@ func (a *appenderV2) appendExemplars(s *memSeries, exemplar []exemplar.Exemplar)
 		// Ensure no empty labels have gotten through.
 		e.Labels = e.Labels.WithoutEmpty()
 
-		if err := a.validateExemplar(s.ref, e); err != nil {
+		if err := a.validateExemplar(s.Ref(), e); err != nil {
 			if !errors.Is(err, storage.ErrDuplicateExemplar) {
 				// Except duplicates, return partial errors.
 				errs = append(errs, storage.ExemplarError{Index: i, Err: err})
@@ -186,9 +186,9 @@ func (a *appenderV2) appendExemplars(s *memSeries, exemplar []exemplar.Exemplar)
 			continue
 		}
 
-		a.series.SetLatestExemplar(s.ref, &e)
+		a.series.SetLatestExemplar(s.Ref(), &e)
 		a.pendingExamplars = append(a.pendingExamplars, record.RefExemplar{
-			Ref:    s.ref,
+			Ref:    s.Ref(),
 			T:      e.Ts,
 			V:      e.Value,
 			Labels: e.Labels,
@@ -226,7 +226,7 @@ func (a *appenderV2) bestEffortAppendSTZeroSample(s *memSeries, ls labels.Labels
 			ZeroThreshold: fh.ZeroThreshold,
 			CustomValues:  fh.CustomValues,
 		}
-		a.pendingFloatHistograms = append(a.pendingFloatHistograms, record.RefFloatHistogramSample{Ref: s.ref, T: st, FH: zeroFloatHistogram})
+		a.pendingFloatHistograms = append(a.pendingFloatHistograms, record.RefFloatHistogramSample{Ref: s.Ref(), T: st, FH: zeroFloatHistogram})
 		a.floatHistogramSeries = append(a.floatHistogramSeries, s)
 		a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeHistogram).Inc()
 	case h != nil:
@@ -238,11 +238,11 @@ func (a *appenderV2) bestEffortAppendSTZeroSample(s *memSeries, ls labels.Labels
 			ZeroThreshold: h.ZeroThreshold,
 			CustomValues:  h.CustomValues,
 		}
-		a.pendingHistograms = append(a.pendingHistograms, record.RefHistogramSample{Ref: s.ref, T: st, H: zeroHistogram})
+		a.pendingHistograms = append(a.pendingHistograms, record.RefHistogramSample{Ref: s.Ref(), T: st, H: zeroHistogram})
 		a.histogramSeries = append(a.histogramSeries, s)
 		a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeHistogram).Inc()
 	default:
-		a.pendingSamples = append(a.pendingSamples, record.RefSample{Ref: s.ref, T: st, V: 0})
+		a.pendingSamples = append(a.pendingSamples, record.RefSample{Ref: s.Ref(), T: st, V: 0})
 		a.sampleSeries = append(a.sampleSeries, s)
 		a.metrics.totalAppendedSamples.WithLabelValues(sampleMetricTypeFloat).Inc()
 	}

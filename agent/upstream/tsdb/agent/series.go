@@ -26,12 +26,10 @@ import (
 	"torchbearer/agent/packed"
 )
 
-// memSeries is a chunkless version of tsdb.memSeries.
+// memSeries is a chunkless version of tsdb.memSeries. It fills the memory that
+// the allocator has for it, so its lock is that of stripeSeries.
 type memSeries struct {
-	sync.Mutex
-
-	ref  chunks.HeadSeriesRef
-	hash uint64
+	id   seriesID
 	lset packed.Labels
 
 	// Last recorded timestamp. Used by Storage.gc to determine if a series is
@@ -41,20 +39,12 @@ type memSeries struct {
 	meta unique.Handle[metadata.Metadata]
 }
 
-// updateTimestamp obtains the lock on s and will attempt to update lastTs.
-// fails if newTs < lastTs.
-func (m *memSeries) updateTimestamp(newTs int64) bool {
-	m.Lock()
-	defer m.Unlock()
-	if newTs >= m.lastTs {
-		m.lastTs = newTs
-		return true
-	}
-	return false
+func newMemSeries(ref chunks.HeadSeriesRef, lset packed.Labels, lastTs int64) *memSeries {
+	return &memSeries{id: seriesID(ref), lset: lset, lastTs: lastTs}
 }
 
 func (m *memSeries) Ref() chunks.HeadSeriesRef {
-	return m.ref
+	return m.id.ref()
 }
 
 func (m *memSeries) Labels() labels.Labels {
@@ -66,9 +56,8 @@ func (m *memSeries) LastSampleTimestamp() int64 {
 }
 
 // Metadata returns the metadata handle associated with the series, or the zero handle if none is set.
+// It is for who has its lock.
 func (m *memSeries) Metadata() unique.Handle[metadata.Metadata] {
-	m.Lock()
-	defer m.Unlock()
 	return m.meta
 }
 
@@ -83,13 +72,38 @@ type stripeSeries struct {
 	exemplars []map[chunks.HeadSeriesRef]*exemplar.Exemplar
 	locks     []stripeLock
 
-	gcMut sync.Mutex
+	seriesLocks [seriesLocks]stripeLock // what lock takes
+	gcMut       sync.Mutex
 }
 
 type stripeLock struct {
 	sync.RWMutex
 	// Padding to avoid multiple locks being on the same cache line.
 	_ [40]byte
+}
+
+// seriesLocks are shared by the series, each by those whose refs are in the same
+// pages of seriesRefs. A scrape's are.
+const seriesLocks = 128
+
+// lock locks what may change of a series, and returns what to unlock. Only one
+// may be locked at once.
+func (s *stripeSeries) lock(series *memSeries) *stripeLock {
+	l := &s.seriesLocks[series.Ref()/refsPerPage%seriesLocks]
+	l.Lock()
+	return l
+}
+
+// updateTimestamp locks the series and attempts to update its lastTs.
+// fails if newTs < lastTs.
+func (s *stripeSeries) updateTimestamp(series *memSeries, newTs int64) bool {
+	lock := s.lock(series)
+	defer lock.Unlock()
+	if newTs >= series.lastTs {
+		series.lastTs = newTs
+		return true
+	}
+	return false
 }
 
 func newStripeSeries(stripeSize int) *stripeSeries {
@@ -116,50 +130,50 @@ func (s *stripeSeries) GC(mint int64, retainSeries bool) map[chunks.HeadSeriesRe
 	deleted := map[chunks.HeadSeriesRef]deletedSeries{}
 
 	// For one series, truncate old chunks and check if any chunks left. If not, mark as deleted and collect the ID.
-	check := func(hashLock int, hash uint64, series *memSeries) {
-		series.Lock()
+	check := func(hashLock int, series *memSeries) {
+		lock, ref := s.lock(series), series.Ref()
 
 		// Any series that has received a write since mint is still alive.
 		if series.lastTs >= mint {
-			series.Unlock()
+			lock.Unlock()
 			return
 		}
 
 		// The series is stale. We need to obtain a second lock for the
 		// ref if it's different than the hash lock.
-		refLock := int(s.refLock(series.ref))
+		refLock := int(s.refLock(ref))
 		if hashLock != refLock {
 			s.locks[refLock].Lock()
 		}
 
 		if retainSeries {
-			deleted[series.ref] = deletedSeries{
-				ref:    series.ref,
+			deleted[ref] = deletedSeries{
+				ref:    ref,
 				labels: series.lset.Labels(),
 				meta:   series.meta,
 			}
 		} else {
-			deleted[series.ref] = deletedSeries{ref: series.ref}
+			deleted[ref] = deletedSeries{ref: ref}
 		}
 
-		s.refs.delete(series.ref)
-		s.hashes[hashLock].Delete(hash, series.ref)
+		s.refs.delete(ref)
+		s.hashes[hashLock].Delete(series)
 
 		// Since the series is gone, we'll also delete
 		// the latest stored exemplar.
-		delete(s.exemplars[refLock], series.ref)
+		delete(s.exemplars[refLock], ref)
 
 		if hashLock != refLock {
 			s.locks[refLock].Unlock()
 		}
-		series.Unlock()
+		lock.Unlock()
 	}
 
 	for hashLock := 0; hashLock < s.size; hashLock++ {
 		s.locks[hashLock].Lock()
 
 		for _, series := range s.hashes[hashLock].all() {
-			check(hashLock, series.hash, series)
+			check(hashLock, series)
 		}
 
 		s.locks[hashLock].Unlock()
@@ -201,7 +215,7 @@ func (s *stripeSeries) SetUnlessAlreadySet(hash uint64, series *memSeries) (*mem
 
 	// Insert into refs first. GC discovers series through hashes, so a series
 	// that is only in refs is invisible to GC and will not be removed.
-	series.hash = hash
+	series.id = series.id.with(hash)
 	s.refs.set(series)
 
 	// Re-acquire hashLock to insert into hashes. A concurrent goroutine may
@@ -211,7 +225,7 @@ func (s *stripeSeries) SetUnlessAlreadySet(hash uint64, series *memSeries) (*mem
 	if prev := s.hashes[hashLock].Get(hash, series.lset); prev != nil {
 		s.locks[hashLock].Unlock()
 		// We lost the race: clean up the ref we pre-inserted.
-		s.refs.delete(series.ref)
+		s.refs.delete(series.Ref())
 		return prev, false
 	}
 	s.hashes[hashLock].Set(series)
@@ -289,15 +303,15 @@ func (s *stripeSeries) allSeries() iter.Seq[ActiveSeries] {
 		// No lock is held meanwhile, so that slow consumers (e.g.
 		// checkpoint disk I/O) do not block appends.
 		for series := range s.refs.all() {
-			series.Lock()
+			lock := s.lock(series)
 			snapshot := seriesSnapshot{
-				ref:    series.ref,
+				ref:    series.Ref(),
 				lset:   series.lset,
 				unpack: &unpack,
 				lastTs: series.lastTs,
 				meta:   series.meta,
 			}
-			series.Unlock()
+			lock.Unlock()
 
 			if !yield(&snapshot) {
 				return

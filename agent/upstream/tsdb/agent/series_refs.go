@@ -51,7 +51,8 @@ func (r *seriesRefs) get(ref chunks.HeadSeriesRef) *memSeries {
 }
 
 func (r *seriesRefs) set(s *memSeries) {
-	number := uint64(s.ref) / refsPerPage
+	ref := s.Ref()
+	number := uint64(ref) / refsPerPage
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.pages[number]
@@ -59,7 +60,7 @@ func (r *seriesRefs) set(s *memSeries) {
 		p = &refPage{}
 		r.pages[number] = p
 	}
-	p[s.ref%refsPerPage].Store(s)
+	p[ref%refsPerPage].Store(s)
 }
 
 func (r *seriesRefs) delete(ref chunks.HeadSeriesRef) {

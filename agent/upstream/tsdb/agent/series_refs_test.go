@@ -25,7 +25,7 @@ func TestSeriesRefsAreAMap(t *testing.T) {
 			ref := chunks.HeadSeriesRef(random.IntN(4 * refsPerPage))
 			switch random.IntN(5) {
 			case 0:
-				want[ref] = &memSeries{ref: ref}
+				want[ref] = newMemSeries(ref, packed.Labels{}, 0)
 				refs.set(want[ref])
 			case 1, 2:
 				delete(want, ref)
@@ -37,7 +37,7 @@ func TestSeriesRefsAreAMap(t *testing.T) {
 		}
 		got := map[chunks.HeadSeriesRef]*memSeries{}
 		for s := range refs.all() {
-			got[s.ref] = s
+			got[s.Ref()] = s
 		}
 		require.Equal(t, want, got, "seed %d", seed)
 		for ref := range want {
@@ -57,8 +57,8 @@ func TestSeriesRefsAtOnce(t *testing.T) {
 			finder := &seriesFinder{}
 			for i := range each {
 				ref := chunks.HeadSeriesRef(i*workers + w)
-				refs.set(&memSeries{ref: ref})
-				if s := finder.find(refs, ref); s == nil || s.ref != ref {
+				refs.set(newMemSeries(ref, packed.Labels{}, 0))
+				if s := finder.find(refs, ref); s == nil || s.Ref() != ref {
 					t.Errorf("ref %d: found %v", ref, s)
 				}
 				for range refs.all() {
@@ -81,7 +81,7 @@ func BenchmarkSeriesRefs(b *testing.B) {
 	const series = 300_000
 	refs, finder := newSeriesRefs(), &seriesFinder{}
 	for i := range chunks.HeadSeriesRef(series) {
-		refs.set(&memSeries{ref: i})
+		refs.set(newMemSeries(i, packed.Labels{}, 0))
 	}
 	i := chunks.HeadSeriesRef(0)
 	for b.Loop() {

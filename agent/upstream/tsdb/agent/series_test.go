@@ -53,7 +53,7 @@ func TestNoDeadlock(t *testing.T) {
 			<-started
 
 			series := &memSeries{
-				ref: chunks.HeadSeriesRef(i),
+				id: seriesID(i),
 				lset: packed.Of(labels.FromMap(map[string]string{
 					"id": strconv.Itoa(i),
 				})),
@@ -99,11 +99,11 @@ func labelsWithHashCollision() (labels.Labels, labels.Labels) {
 func stripeSeriesWithCollidingSeries(*testing.T) (*stripeSeries, *memSeries, *memSeries) {
 	lbls1, lbls2 := labelsWithHashCollision()
 	ms1 := memSeries{
-		ref:  chunks.HeadSeriesRef(1),
+		id:   seriesID(1),
 		lset: packed.Of(lbls1),
 	}
 	ms2 := memSeries{
-		ref:  chunks.HeadSeriesRef(2),
+		id:   seriesID(2),
 		lset: packed.Of(lbls2),
 	}
 	hash := lbls1.Hash()
@@ -131,11 +131,11 @@ func TestStripeSeries_SetUnlessAlreadySet(t *testing.T) {
 
 	ss := newStripeSeries(1)
 
-	ms, created := ss.SetUnlessAlreadySet(lbl.Hash(), &memSeries{ref: chunks.HeadSeriesRef(1), lset: packed.Of(lbl)})
+	ms, created := ss.SetUnlessAlreadySet(lbl.Hash(), newMemSeries(chunks.HeadSeriesRef(1), packed.Of(lbl), 0))
 	require.True(t, created)
 	require.Equal(t, lbl, ms.Labels())
 
-	ms2, created := ss.SetUnlessAlreadySet(lbl.Hash(), &memSeries{ref: chunks.HeadSeriesRef(2), lset: packed.Of(lbl)})
+	ms2, created := ss.SetUnlessAlreadySet(lbl.Hash(), newMemSeries(chunks.HeadSeriesRef(2), packed.Of(lbl), 0))
 	require.False(t, created)
 	require.Equal(t, ms, ms2)
 }
@@ -160,7 +160,7 @@ func TestSetUnlessAlreadySetConcurrentSameLabels(t *testing.T) {
 		go func(i int) {
 			defer wg.Done()
 			<-start
-			results[i], _ = ss.SetUnlessAlreadySet(hash, &memSeries{ref: chunks.HeadSeriesRef(i + 1), lset: packed.Of(lset)})
+			results[i], _ = ss.SetUnlessAlreadySet(hash, newMemSeries(chunks.HeadSeriesRef(i+1), packed.Of(lset), 0))
 		}(i)
 	}
 	close(start)
@@ -170,9 +170,9 @@ func TestSetUnlessAlreadySetConcurrentSameLabels(t *testing.T) {
 	for _, r := range results[1:] {
 		require.Same(t, canonical, r)
 	}
-	require.Same(t, canonical, ss.GetByID(canonical.ref))
+	require.Same(t, canonical, ss.GetByID(canonical.Ref()))
 	for i := range n {
-		if ref := chunks.HeadSeriesRef(i + 1); ref != canonical.ref {
+		if ref := chunks.HeadSeriesRef(i + 1); ref != canonical.Ref() {
 			require.Nil(t, ss.GetByID(ref))
 		}
 	}
@@ -205,7 +205,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 				if r%2 == 1 {
 					lastTs = math.MaxInt64
 				}
-				s := &memSeries{ref: chunks.HeadSeriesRef(w*20 + r + 1), lset: packed.Of(lset), lastTs: lastTs}
+				s := newMemSeries(chunks.HeadSeriesRef(w*20+r+1), packed.Of(lset), lastTs)
 				if got, ok := ss.SetUnlessAlreadySet(lset.Hash(), s); ok {
 					mu.Lock()
 					if lastTs == math.MaxInt64 {
@@ -244,7 +244,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 
 	// Survivors must still be reachable by both ID and hash despite concurrent GC.
 	for _, s := range survivors {
-		require.Same(t, s, ss.GetByID(s.ref))
+		require.Same(t, s, ss.GetByID(s.Ref()))
 		require.Same(t, s, ss.GetByHash(s.Labels().Hash(), s.Labels()))
 	}
 
@@ -252,7 +252,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 	// then verify they are unreachable via both lookup paths.
 	ss.GC(1, false)
 	for _, s := range eligible {
-		require.Nil(t, ss.GetByID(s.ref))
+		require.Nil(t, ss.GetByID(s.Ref()))
 		require.Nil(t, ss.GetByHash(s.Labels().Hash(), s.Labels()))
 	}
 }
