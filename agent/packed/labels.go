@@ -27,8 +27,8 @@ type Labels struct {
 type set struct {
 	base *labels.Labels
 	// other has, of each label with another value, in their order: which one it is, how long the value is, both as uvarint,
-	// and the value.
-	other string
+	// and the value. nil is that none has.
+	other *word
 }
 
 // Of are labels that are like no others. It keeps ls.
@@ -64,7 +64,7 @@ func (l Labels) plain() (ls labels.Labels, ok bool) {
 	switch {
 	case l.set == nil:
 		return labels.EmptyLabels(), true
-	case l.set.other == "":
+	case l.set.other == nil:
 		return *l.set.base, true
 	}
 	return labels.EmptyLabels(), false
@@ -137,7 +137,7 @@ func Equal(a, b Labels) bool {
 	case a.set == nil || b.set == nil:
 		return false
 	case a.set.base == b.set.base:
-		return a.set.other == b.set.other
+		return a.set.other == b.set.other || a.set.other.text() == b.set.other.text()
 	}
 	n := a.set.base.Len()
 	if n != b.set.base.Len() {
@@ -165,7 +165,7 @@ type others struct {
 }
 
 func (l Labels) others() others {
-	o := others{rest: l.set.other}
+	o := others{rest: l.set.other.text()}
 	o.next()
 	return o
 }

@@ -18,6 +18,9 @@ const (
 // Packer packs labels as they come. It finds those that are like one another when they are given one soon after the other,
 // as the series of one target are. The zero value is ready. It is for one goroutine; what it has packed is not.
 type Packer struct {
+	// Dictionary is that of others, too; nil for none.
+	Dictionary *Dictionary
+
 	bases map[uint64]*labels.Labels // by a hash of all labels but the name of the metric
 	last  *labels.Labels            // the newest of them
 
@@ -37,10 +40,10 @@ func (p *Packer) Pack(ls labels.Labels) Labels {
 	var rest uint64
 	rest, p.hash = ls.HashWithoutLabels(p.hash)
 	if alike := p.bases[rest]; alike != nil && p.differs(alike, ls) {
-		return Labels{&set{alike, string(p.diff)}}
+		return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
 	}
 	if p.last != nil && p.differs(p.last, ls) {
-		return Labels{&set{p.last, string(p.diff)}}
+		return Labels{&set{p.last, p.Dictionary.learn(p.diff)}}
 	}
 	base := &ls
 	if p.bases == nil || len(p.bases) >= manyBases {

@@ -298,6 +298,8 @@ type DB struct {
 	writeNotified wlog.WriteNotified
 
 	metrics *dbMetrics
+
+	dictionary packed.Dictionary // of all appenders
 }
 
 // Open returns a new agent.DB in the given directory.
@@ -348,6 +350,7 @@ func Open(l *slog.Logger, reg prometheus.Registerer, rs *remote.Storage, dir str
 		return &appender{
 			appenderBase: appenderBase{
 				DB:                     db,
+				packer:                 packed.Packer{Dictionary: &db.dictionary},
 				pendingSeries:          make([]record.RefSeries, 0, 100),
 				pendingSamples:         make([]record.RefSample, 0, 100),
 				pendingHistograms:      make([]record.RefHistogramSample, 0, 100),
@@ -362,6 +365,7 @@ func Open(l *slog.Logger, reg prometheus.Registerer, rs *remote.Storage, dir str
 		return &appenderV2{
 			appenderBase: appenderBase{
 				DB:                     db,
+				packer:                 packed.Packer{Dictionary: &db.dictionary},
 				pendingSeries:          make([]record.RefSeries, 0, 100),
 				pendingSamples:         make([]record.RefSample, 0, 100),
 				pendingHistograms:      make([]record.RefHistogramSample, 0, 100),
@@ -585,7 +589,7 @@ func (db *DB) loadWAL(r *wlog.Reader, duplicateRefToValidRef map[chunks.HeadSeri
 	}()
 
 	var nonExistentSeriesRefs atomic.Uint64
-	var packer packed.Packer
+	packer := packed.Packer{Dictionary: &db.dictionary}
 
 	for d := range decoded {
 		switch v := d.(type) {
@@ -906,6 +910,7 @@ func (db *DB) gc(mint int64) {
 	}
 
 	db.metrics.numWALSeriesPendingDeletion.Set(float64(len(db.deleted)))
+	db.dictionary.Forget()
 }
 
 // StartTime implements the Storage interface.
