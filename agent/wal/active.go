@@ -3,7 +3,6 @@
 package wal
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +15,7 @@ import (
 
 // begin makes a series active, while the caller holds mu.
 func (p *tablePage) begin(s *scribe, ref storage.SeriesRef) {
-	row := uint64(ref) % rowsPerPage
-	p.own(int(row), s.job)
+	p.owner.set(int(uint64(ref)%rowsPerPage), s.job)
 	s.job.active.Add(1)
 	s.job.created.Add(1)
 	s.table.active.Add(1)
@@ -25,37 +23,17 @@ func (p *tablePage) begin(s *scribe, ref storage.SeriesRef) {
 	// Whoever makes an index publishes it before reading the rows: under mu, so
 	// either the index is seen here, or the row there.
 	if ix := s.table.index.Load(); ix != nil {
-		ix.add(p.rows[row].Labels, chunks.HeadSeriesRef(ref))
+		ix.add(s.table.labels(p, chunks.HeadSeriesRef(ref)), chunks.HeadSeriesRef(ref))
 	}
 }
 
 // end is the opposite of begin.
 func (p *tablePage) end(t *table, number uint64, row int) {
-	p.jobs[p.owner[row]].active.Add(-1)
+	p.owner.get(row).active.Add(-1)
 	t.active.Add(-1)
 	if ix := t.index.Load(); ix != nil {
-		ix.remove(p.rows[row].Labels, refOf(number, row))
+		ix.remove(t.labels(p, refOf(number, row)), refOf(number, row))
 	}
-}
-
-// own notes whose a series is. There are no more jobs than rows: when there would
-// be, those that none of the other rows is of are left out.
-func (p *tablePage) own(row int, j *job) {
-	at := slices.Index(p.jobs, j)
-	if at < 0 && len(p.jobs) == rowsPerPage {
-		former := p.jobs
-		p.jobs = nil
-		for other, was := range p.owner {
-			if other != row {
-				p.own(other, former[was])
-			}
-		}
-	}
-	if at < 0 {
-		at = len(p.jobs)
-		p.jobs = append(p.jobs, j)
-	}
-	p.owner[row] = uint8(at)
 }
 
 func refOf(number uint64, row int) chunks.HeadSeriesRef {
@@ -103,7 +81,7 @@ func (t *table) eachActive(f func(ref chunks.HeadSeriesRef, ls packed.Labels, j 
 		p.mu.Lock()
 		for row := range p.seen {
 			if seen := p.seen[row].Load(); seen != 0 && seen < resting {
-				f(refOf(number, row), p.rows[row].Labels, p.jobs[p.owner[row]])
+				f(refOf(number, row), t.labels(p, refOf(number, row)), p.owner.get(row))
 			}
 		}
 		p.mu.Unlock()

@@ -55,10 +55,11 @@ func (l *Log) Open() (err error) {
 	}
 	l.idle = remote.NewStorage(l.opts.Library, prometheus.NewRegistry(), nil, dir, 0, nil, false)
 	library := watched(l.opts.Library, &l.ending, l.look, l.settleDown)
-	l.db, err = agent.Open(library, l.opts.Registry, l.idle, dir, l.opts.db())
+	l.db, err = agent.Open(library, l.opts.Registry, l.idle, dir, l.opts.db(l.table.keep))
 	if err != nil {
 		return errors.Join(openError(dir, err), l.idle.Close())
 	}
+	l.table.keeper = l.db
 	l.showLock()
 	l.look()
 	l.began = l.opts.Now()

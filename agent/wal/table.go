@@ -26,6 +26,10 @@ const rowsPerPage = 32
 // something in the log, or a scrape, may need. Its methods may be called
 // concurrently.
 type table struct {
+	// keeper has the labels of series as long as tsdb/agent knows them, and calls
+	// keep before it forgets one; nil is none.
+	keeper labelKeeper
+
 	mu    sync.RWMutex
 	pages map[uint64]*tablePage
 	count atomic.Int64
@@ -52,12 +56,12 @@ type tablePage struct {
 	// of an empty row. It leaves 0, and that bit changes, under mu only.
 	seen [rowsPerPage]atomic.Uint32
 
-	mu     sync.Mutex // guards the fields below
-	gone   bool       // from the table
-	filled uint8
-	owner  [rowsPerPage]uint8 // the number in jobs of whose the series is, since it became active last
-	rows   [rowsPerPage]logged.Series
-	jobs   []*job // that have, or had, series here; mostly one
+	mu       sync.Mutex // guards the fields below
+	gone     bool       // from the table
+	filled   uint8
+	owner    palette[*job] // whose the series is, since it became active last
+	metadata palette[unique.Handle[metadata.Metadata]]
+	kept     *[rowsPerPage]packed.Labels // those that the keeper has not, or not any more
 }
 
 // resting is the bit of a series that is not active.
@@ -93,10 +97,47 @@ func (t *table) find(ref chunks.HeadSeriesRef) (logged.Series, bool) {
 	if p == nil {
 		return logged.Series{}, false
 	}
-	row := uint64(ref) % rowsPerPage
+	row := int(uint64(ref) % rowsPerPage)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rows[row], p.seen[row].Load() != 0
+	if p.seen[row].Load() == 0 {
+		return logged.Series{}, false
+	}
+	return logged.Series{Labels: t.labels(p, ref), Metadata: p.metadata.get(row)}, true
+}
+
+// labels are those of a row that is not empty. The caller holds mu of the page,
+// so that the keeper cannot forget them between one look and the other.
+func (t *table) labels(p *tablePage, ref chunks.HeadSeriesRef) packed.Labels {
+	if p.kept != nil {
+		if ls := p.kept[uint64(ref)%rowsPerPage]; !ls.IsEmpty() {
+			return ls
+		}
+	}
+	if t.keeper == nil {
+		return packed.Labels{}
+	}
+	return t.keeper.LabelsOf(storage.SeriesRef(ref))
+}
+
+// keep notes the labels of a series that the keeper is about to forget.
+func (t *table) keep(ref chunks.HeadSeriesRef, ls packed.Labels) {
+	p := t.page(uint64(ref) / rowsPerPage)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if row := int(uint64(ref) % rowsPerPage); p.seen[row].Load() != 0 {
+		p.keep(row, ls)
+	}
+}
+
+func (p *tablePage) keep(row int, ls packed.Labels) {
+	if p.kept == nil {
+		p.kept = &[rowsPerPage]packed.Labels{}
+	}
+	p.kept[row] = ls
 }
 
 // scribe notes series in the table. It is for one goroutine, and does not
@@ -162,20 +203,9 @@ func (s *scribe) kept(ref storage.SeriesRef) packed.Labels {
 	return s.keeper.LabelsOf(ref)
 }
 
-// labels of a new row are those that the keeper has in memory anyhow.
-func (s *scribe) labels(ref storage.SeriesRef, ls labels.Labels, kept packed.Labels) packed.Labels {
-	if kept.IsEmpty() {
-		kept = s.kept(ref)
-	}
-	if kept.IsEmpty() {
-		return packed.Of(ls.WithoutEmpty())
-	}
-	return kept
-}
-
 // note fills a row, and is false when the page is in the table no more.
 func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labels.Labels, kept packed.Labels, m *metadata.Metadata) bool {
-	row := uint64(ref) % rowsPerPage
+	row := int(uint64(ref) % rowsPerPage)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
@@ -183,28 +213,36 @@ func (p *tablePage) note(s *scribe, ref storage.SeriesRef, epoch uint32, ls labe
 	}
 	seen := p.seen[row].Swap(epoch)
 	if seen == 0 {
-		p.rows[row].Labels = s.labels(ref, ls, kept)
+		// From now on the keeper tells when it forgets it.
+		if s.table.labels(p, chunks.HeadSeriesRef(ref)).IsEmpty() {
+			if kept.IsEmpty() {
+				kept = packed.Of(ls.WithoutEmpty())
+			}
+			p.keep(row, kept)
+		}
 		p.filled++
 		s.table.count.Add(1)
 	}
 	if seen == 0 || seen >= resting {
 		p.begin(s, ref)
 	}
-	p.describe(&p.rows[row], m)
+	s.table.describe(p, chunks.HeadSeriesRef(ref), m)
 	return true
 }
 
 // describe keeps the metadata of a series, unless it is empty.
-func (*tablePage) describe(row *logged.Series, m *metadata.Metadata) {
+func (t *table) describe(p *tablePage, ref chunks.HeadSeriesRef, m *metadata.Metadata) {
+	row := int(uint64(ref) % rowsPerPage)
+	known := p.metadata.get(row)
 	said := func(m *metadata.Metadata) bool {
-		return !metadata.IsZeroHandle(row.Metadata) && row.Metadata.Value().Equals(*m)
+		return !metadata.IsZeroHandle(known) && known.Value().Equals(*m)
 	}
 	if m.IsEmpty() || said(m) {
 		return
 	}
-	plausible := logged.Plausible(row.Labels.Get(model.MetricNameLabel), *m)
+	plausible := logged.Plausible(t.labels(p, ref).Get(model.MetricNameLabel), *m)
 	if !said(&plausible) {
-		row.Metadata = unique.Make(plausible)
+		p.metadata.set(row, unique.Make(plausible))
 	}
 }
 
@@ -247,7 +285,7 @@ func (t *table) snapshot() map[uint64]*tablePage {
 func (p *tablePage) forget(t *table, number uint64, last uint32) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for row := range p.rows {
+	for row := range p.seen {
 		seen := p.seen[row].Load()
 		if seen == 0 || seen&^resting > last || !p.seen[row].CompareAndSwap(seen, 0) {
 			continue
@@ -255,7 +293,10 @@ func (p *tablePage) forget(t *table, number uint64, last uint32) bool {
 		if seen < resting {
 			p.end(t, number, row)
 		}
-		p.rows[row] = logged.Series{}
+		p.metadata.unset(row)
+		if p.kept != nil {
+			p.kept[row] = packed.Labels{}
+		}
 		p.filled--
 		t.count.Add(-1)
 	}

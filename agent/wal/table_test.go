@@ -4,6 +4,7 @@ package wal
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -50,6 +51,79 @@ func TestTableKeepsLabelsAndTheLastMetadata(t *testing.T) {
 		t.Error("it knows a series that never was")
 	}
 }
+
+// TestTableKeepsWhatTheLibraryForgets: it does so long before all of it is sent.
+func TestTableKeepsWhatTheLibraryForgets(t *testing.T) {
+	l, _ := open(t, t.TempDir(), &follower{}, busy)
+	defer closeLog(t, l)
+	const n = 100
+	refs := make([]storage.SeriesRef, n)
+	app := l.AppenderV2(t.Context())
+	for i := range refs {
+		var err error
+		if refs[i], err = app.Append(0, named(storage.SeriesRef(i)), 0, 1, 1, nil, nil, storage.AOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		for i, ref := range refs {
+			if s, ok := l.SeriesOf(chunks.HeadSeriesRef(ref)); !ok || !s.Labels.Are(named(storage.SeriesRef(i))) {
+				t.Fatalf("series %d is %s, %t", i, s.Labels, ok)
+			}
+		}
+	}
+	deadline := time.Now().Add(time.Minute)
+	for known := n; known > 0; {
+		if check(); time.Now().After(deadline) {
+			t.Fatalf("%d series are not forgotten", known)
+		}
+		known = 0
+		for _, ref := range refs {
+			if !l.db.LabelsOf(ref).IsEmpty() {
+				known++
+			}
+		}
+	}
+	check()
+	if top := l.TopMetrics(); len(top) != n || top[0].Metric == "" {
+		t.Errorf("the metrics with the most series are %v", top)
+	}
+}
+
+// TestTablePageIsSmall: there is one for some series of the log, which are mostly of one job and a few metrics.
+func TestTablePageIsSmall(t *testing.T) {
+	const n = 1000
+	tables := make([]*table, n)
+	j, meta := &job{}, make([]metadata.Metadata, rowsPerPage)
+	for i := range meta {
+		meta[i] = metadata.Metadata{Type: model.MetricTypeGauge, Help: strconv.Itoa(i / 8)}
+	}
+	kept := packed.Of(named(1))
+	keeper := keeperFunc(func(storage.SeriesRef) packed.Labels { return kept })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range tables {
+		tables[i] = newTable()
+		tables[i].keeper = keeper
+		s := scribe{table: tables[i], job: j}
+		for row := range rowsPerPage {
+			s.note(storage.SeriesRef(row), labels.EmptyLabels(), kept, &meta[row])
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if size := float64(after.HeapAlloc-before.HeapAlloc)/n - 512; size > 12*rowsPerPage {
+		t.Errorf("a page takes %.0f bytes, want 12 for each of %d rows at most", size, rowsPerPage)
+	}
+	runtime.KeepAlive(tables)
+}
+
+type keeperFunc func(storage.SeriesRef) packed.Labels
+
+func (f keeperFunc) LabelsOf(ref storage.SeriesRef) packed.Labels { return f(ref) }
 
 func TestTableForgetsWhatNobodyNeeds(t *testing.T) {
 	table := newTable()
@@ -182,7 +256,7 @@ func BenchmarkNote(b *testing.B) {
 // it has rows.
 func TestAPageKnowsWhoseItsSeriesAre(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	p := &tablePage{}
+	p := &palette[*job]{}
 	jobs := make([]*job, 3*rowsPerPage)
 	for i := range jobs {
 		jobs[i] = &job{name: strconv.Itoa(i)}
@@ -190,15 +264,19 @@ func TestAPageKnowsWhoseItsSeriesAre(t *testing.T) {
 	var want [rowsPerPage]*job
 	for range 10_000 {
 		row, j := random.IntN(rowsPerPage), jobs[random.IntN(len(jobs))]
-		p.own(row, j)
+		p.set(row, j)
 		want[row] = j
 		for row, j := range want {
-			if j != nil && p.jobs[p.owner[row]] != j {
-				t.Fatalf("row %d is of job %s, want %s", row, p.jobs[p.owner[row]].name, j.name)
+			if got := p.get(row); got != j {
+				t.Fatalf("row %d is of job %v, want %v", row, got, j)
 			}
 		}
-		if len(p.jobs) > rowsPerPage {
-			t.Fatalf("%d jobs are kept for %d rows", len(p.jobs), rowsPerPage)
+		if row = random.IntN(4 * rowsPerPage); row < rowsPerPage {
+			p.unset(row)
+			want[row] = nil
+		}
+		if len(p.values) > rowsPerPage {
+			t.Fatalf("%d jobs are kept for %d rows", len(p.values), rowsPerPage)
 		}
 	}
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/prometheus/prometheus/util/compression"
 
 	"torchbearer/agent/logged"
+	"torchbearer/agent/packed"
 	"torchbearer/agent/upstream/tsdb/agent"
 )
 
@@ -192,7 +193,7 @@ func New(opts Options) *Log {
 // be in the log then.
 func (o *Options) dense() bool { return o.StartTimestamps || !o.StartTimestampZeroSamples }
 
-func (o *Options) db() *agent.Options {
+func (o *Options) db(forgetting func(chunks.HeadSeriesRef, packed.Labels)) *agent.Options {
 	opts := agent.DefaultOptions()
 	opts.WALCompression = o.Compression
 	opts.WALSegmentSize = o.SegmentSize
@@ -207,6 +208,7 @@ func (o *Options) db() *agent.Options {
 	opts.EnableMetadataWALRecords = true
 	opts.CheckpointFromInMemorySeries = o.CheckpointFromInMemorySeries
 	opts.CheckpointBatchSize = o.CheckpointBatchSize
+	opts.Forgetting = forgetting
 	return opts
 }
 

@@ -111,6 +111,10 @@ type Options struct {
 	// This prevents re-reading the previous checkpoint and segments from disk.
 	CheckpointFromInMemorySeries bool
 
+	// Forgetting is told of each series before it is forgotten, if it is not nil.
+	// It must not wait for anything that waits for this storage.
+	Forgetting func(chunks.HeadSeriesRef, packed.Labels)
+
 	// CheckpointBatchSize specifies a size of a single WAL log entry chunk to be flushed.
 	//
 	// Has no effect if CheckpointFromInMemorySeries is false.
@@ -897,7 +901,7 @@ func (db *DB) truncate(mint int64) error {
 // gc marks ref IDs that have not received a sample since mint as deleted in
 // s.deleted, along with the segment where they originally got deleted.
 func (db *DB) gc(mint int64) {
-	deleted := db.series.GC(mint, db.opts.CheckpointFromInMemorySeries)
+	deleted := db.series.GC(mint, db.opts.CheckpointFromInMemorySeries, db.opts.Forgetting)
 	db.metrics.numActiveSeries.Sub(float64(len(deleted)))
 
 	_, last, _ := wlog.Segments(db.wal.Dir())

@@ -118,8 +118,8 @@ func newStripeSeries(stripeSize int) *stripeSeries {
 }
 
 // GC garbage collects old series that have not received a sample after mint
-// and will fully delete them.
-func (s *stripeSeries) GC(mint int64, retainSeries bool) map[chunks.HeadSeriesRef]deletedSeries {
+// and will fully delete them, after forgetting is told if that is not nil.
+func (s *stripeSeries) GC(mint int64, retainSeries bool, forgetting func(chunks.HeadSeriesRef, packed.Labels)) map[chunks.HeadSeriesRef]deletedSeries {
 	// gcMut serializes GC calls. Within a single GC pass, the check function
 	// holds hashLock and then acquires refLock — callers must never hold both
 	// simultaneously, which SetUnlessAlreadySet satisfies.
@@ -146,6 +146,9 @@ func (s *stripeSeries) GC(mint int64, retainSeries bool) map[chunks.HeadSeriesRe
 			s.locks[refLock].Lock()
 		}
 
+		if forgetting != nil {
+			forgetting(ref, series.lset)
+		}
 		if retainSeries {
 			deleted[ref] = deletedSeries{
 				ref:    ref,

@@ -97,6 +97,15 @@ func (r *seriesRefs) all() iter.Seq[*memSeries] {
 	}
 }
 
+// LabelsOf are the labels of the series of a ref, or none if there is no such
+// series any more. It may be called concurrently, also when db is closed.
+func (db *DB) LabelsOf(ref storage.SeriesRef) packed.Labels {
+	if s := db.series.GetByID(chunks.HeadSeriesRef(ref)); s != nil {
+		return s.lset
+	}
+	return packed.Labels{}
+}
+
 // LabelsOf are the labels of the series of a ref that Append has answered with,
 // for as long as the series is there. It is not for samples of others meanwhile.
 func (a *appenderBase) LabelsOf(ref storage.SeriesRef) packed.Labels {

@@ -42,7 +42,7 @@ func TestNoDeadlock(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			<-started
-			_ = stripeSeries.GC(math.MaxInt64, false)
+			_ = stripeSeries.GC(math.MaxInt64, false, nil)
 		}()
 	}
 
@@ -226,7 +226,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 			case <-done:
 				return
 			default:
-				ss.GC(1, false) // removes series with lastTs < 1, i.e. lastTs==0
+				ss.GC(1, false, nil) // removes series with lastTs < 1, i.e. lastTs==0
 			}
 		}
 	}()
@@ -250,7 +250,7 @@ func TestSetUnlessAlreadySetConcurrentGC(t *testing.T) {
 
 	// A final synchronous GC pass ensures all eligible series are fully removed,
 	// then verify they are unreachable via both lookup paths.
-	ss.GC(1, false)
+	ss.GC(1, false, nil)
 	for _, s := range eligible {
 		require.Nil(t, ss.GetByID(s.Ref()))
 		require.Nil(t, ss.GetByHash(s.Labels().Hash(), s.Labels()))
@@ -261,7 +261,7 @@ func TestStripeSeries_gc(t *testing.T) {
 	s, ms1, ms2 := stripeSeriesWithCollidingSeries(t)
 	hash := ms1.Labels().Hash()
 
-	s.GC(1, false)
+	s.GC(1, false, nil)
 
 	// Verify that we can get neither ms1 nor ms2 after gc-ing corresponding series
 	got := s.GetByHash(hash, ms1.Labels())
