@@ -23,7 +23,7 @@ const (
 	// fewestPercent is as soon as it gets.
 	fewestPercent = 5
 	// remembered looks count: scrapes and requests come in bursts.
-	remembered = 6
+	remembered = 3
 )
 
 // collector sets GOGC: to what the config or the environment says, or, where they

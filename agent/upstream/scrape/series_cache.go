@@ -242,7 +242,7 @@ func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 }
 
 // spare is how many entries more than n there is room for.
-func spare(n int) int { return 8 + n/8 }
+func spare(n int) int { return 8 + n/32 }
 
 // grow makes room: much in the first scrape of a target, little in others.
 func (s *seriesTable) grow() {
