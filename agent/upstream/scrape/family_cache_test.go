@@ -28,13 +28,13 @@ func TestFamilyIsRememberedAsLabelsSay(t *testing.T) {
 		}
 		for i, name := range names {
 			cache.addRef([]byte(name), 1, labels.FromStrings(model.MetricNameLabel, name))
-			require.Zero(t, cache.entries[i].family)
+			require.Zero(t, cache.entries.at(uint32(i)).family)
 		}
 		remembered := 0
 		for range 2000 {
 			mfName, m := cache.setType([]byte(names[random.IntN(len(names))]), types[random.IntN(len(types))])
 			for range 5 {
-				e := &cache.entries[random.IntN(len(names))]
+				e := cache.entries.at(random.Uint32N(uint32(len(names))))
 				if e.family == m.number && m.number != 0 {
 					remembered++
 				}

@@ -119,8 +119,8 @@ func TestLabelsAreKeptAfterTrouble(t *testing.T) {
 		_, _, _, err := app.append([]byte("a 1\n"), "text/plain", at)
 		require.NoError(t, err)
 		require.NoError(t, sl.report(app, at, time.Second, 1, 1, 1, 1, nil))
-		for i := range sl.cache.entries {
-			if e := &sl.cache.entries[i]; e.has(markKept) {
+		for i := range uint32(sl.cache.entries.len()) {
+			if e := sl.cache.entries.at(i); e.has(markKept) {
 				require.True(t, e.lset == k.known[e.ref], "a copy of the labels")
 				kept++
 			}
@@ -131,12 +131,12 @@ func TestLabelsAreKeptAfterTrouble(t *testing.T) {
 	require.Zero(t, scrape())
 	require.Zero(t, scrape())
 	k.asks = func(packed.Labels) bool { return false }
-	require.Equal(t, len(sl.cache.entries), scrape())
+	require.Equal(t, sl.cache.entries.len(), scrape())
 
 	// Refs that were forgotten are asked for once.
 	clear(k.known)
 	k.got = nil
-	require.Equal(t, len(sl.cache.entries), scrape())
+	require.Equal(t, sl.cache.entries.len(), scrape())
 	require.Contains(t, k.got, "asks")
 	k.got = nil
 	scrape()
@@ -158,6 +158,6 @@ func TestEntriesShareLabelsOfTheAppender(t *testing.T) {
 	sl, _ := newTestScrapeLoop(t, func(sl *scrapeLoop) { sl.appendableV2 = k })
 	_, _, _, err := sl.appender().append([]byte("a 1\n"), "text/plain", time.Unix(1, 0))
 	require.NoError(t, err)
-	require.Len(t, sl.cache.entries, 1)
-	require.True(t, sl.cache.entries[0].lset == k.known[1], "a copy of the labels")
+	require.Equal(t, 1, sl.cache.entries.len())
+	require.True(t, sl.cache.entries.at(0).lset == k.known[1], "a copy of the labels")
 }

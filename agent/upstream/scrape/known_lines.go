@@ -78,7 +78,7 @@ func newKnownLines(cache *scrapeCache, body []byte, parse func([]byte) textparse
 // skipKnown returns a parser that reads what p does, which is of body.
 func (sl *scrapeLoop) skipKnown(p textparse.Parser, body []byte) textparse.Parser {
 	_, sl.cache.text = p.(*textparse.PromParser)
-	if !sl.cache.text || len(sl.cache.entries) == 0 {
+	if !sl.cache.text || sl.cache.entries.len() == 0 {
 		return p
 	}
 	return newKnownLines(sl.cache, body, func(b []byte) textparse.Parser {
@@ -121,7 +121,7 @@ func (k *knownLines) nextKnown() (textparse.Entry, bool) {
 	if !ok {
 		return textparse.EntryInvalid, false
 	}
-	size := k.cache.entries[number].size()
+	size := k.cache.entries.at(number).size()
 	if len(line) <= size+1 || line[size] != ' ' {
 		return textparse.EntryInvalid, false
 	}

@@ -155,7 +155,7 @@ func agree(t *testing.T, texts ...string) {
 	with, without := newTestCache(), newTestCache()
 	for i, text := range texts {
 		want := listen(without, text, false)
-		got := listen(with, text, len(with.entries) > 0)
+		got := listen(with, text, with.entries.len() > 0)
 		if diff := cmp.Diff(want.lines, got.lines); diff != "" {
 			t.Fatalf("text %d %q is read otherwise with those before known (-PromParser +known):\n%s", i, text, diff)
 		}

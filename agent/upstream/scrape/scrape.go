@@ -1023,7 +1023,7 @@ func newScrapeCache(metrics *scrapeMetrics) *scrapeCache {
 
 func (c *scrapeCache) iterDone(flushCache bool) {
 	c.metaMtx.Lock()
-	count := len(c.entries) + len(c.metadata)
+	count := c.entries.len() + len(c.metadata)
 	c.metaMtx.Unlock()
 
 	switch {

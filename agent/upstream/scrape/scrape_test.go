@@ -3466,7 +3466,7 @@ func testScrapeLoopCacheMemoryExhaustionProtection(t *testing.T, appV2 bool) {
 		require.FailNow(t, "Scrape wasn't stopped.")
 	}
 
-	require.LessOrEqual(t, len(sl.cache.entries), 2000, "More than 2000 series cached.")
+	require.LessOrEqual(t, sl.cache.entries.len(), 2000, "More than 2000 series cached.")
 }
 
 func TestScrapeLoopAppend_HonorLabels(t *testing.T) {
@@ -5976,8 +5976,8 @@ func testScrapeAddFast(t *testing.T, appV2 bool) {
 
 	// Poison the cache. There is just one entry, and one series in the
 	// storage. Changing the ref will create a 'not found' error.
-	for i := range sl.getCache().entries {
-		sl.getCache().entries[i].ref++
+	for i := range uint32(sl.getCache().entries.len()) {
+		sl.getCache().entries.at(i).ref++
 	}
 
 	app = sl.appender()

@@ -76,19 +76,16 @@ const (
 	firstIter = 2
 	// lastIter is followed by another first one.
 	lastIter = math.MaxUint16
-	// slotsFor iterations the table is kept that nothing was looked up in.
-	slotsFor = 4
 )
 
 // seriesTable finds entries by their text. The one that is looked for is
 // nearly always the one that followed the former in the last scrape. Else an
 // open-addressing table of their numbers is asked, which is made when it is
-// needed.
+// needed, as it is in few scrapes.
 type seriesTable struct {
 	seeds   [2]maphash.Seed
-	entries []cacheEntry
+	entries entryList
 	slots   []uint32            // 1 + the number of an entry; 0 is free. A power of two of them, or none
-	asked   uint32              // iter when slots were needed last
 	sts     map[uint64]*stCache // by the hash of an entry; nil is that no start time was synthesized
 	iter    uint32              // the current scrape
 	now     uint16              // the same in entries, which begins again
@@ -120,27 +117,26 @@ func (s *seriesTable) hashes(met []byte) (uint64, uint32) {
 func (s *seriesTable) expected() (*cacheEntry, uint32) {
 	next := s.first
 	if s.previous > 0 {
-		next = s.entries[s.previous-1].next
+		next = s.entries.at(s.previous - 1).next
 	}
-	if next == 0 || int(next) > len(s.entries) {
+	if next == 0 || int(next) > s.entries.len() {
 		return nil, 0
 	}
-	return &s.entries[next-1], next - 1
+	return s.entries.at(next - 1), next - 1
 }
 
 // lookup returns the number of the entry of met.
 func (s *seriesTable) lookup(met []byte, hash uint64, check uint32) (uint32, bool) {
-	if len(s.entries) == 0 {
+	if s.entries.len() == 0 {
 		return 0, false
 	}
-	s.asked = s.iter
 	if s.slots == nil {
-		s.rehash(len(s.entries))
+		s.rehash()
 	}
 	mask := uint64(len(s.slots) - 1)
 	for i := hash & mask; s.slots[i] != 0; i = (i + 1) & mask {
 		number := s.slots[i] - 1
-		if s.entries[number].is(met, hash, check) {
+		if s.entries.at(number).is(met, hash, check) {
 			return number, true
 		}
 	}
@@ -178,14 +174,14 @@ func (s *seriesTable) series(line []byte) (uint32, bool) {
 	}
 	hash, check := s.hashes(line[:end])
 	number, ok := s.lookup(line[:end], hash, check)
-	return number, ok && s.entries[number].has(markText)
+	return number, ok && s.entries.at(number).has(markText)
 }
 
 // follow notes that an entry was exposed after the former one.
 func (s *seriesTable) follow(number uint32) {
 	at := &s.first
 	if s.previous > 0 {
-		at = &s.entries[s.previous-1].next
+		at = &s.entries.at(s.previous - 1).next
 	}
 	if *at != number+1 {
 		*at = number + 1
@@ -196,7 +192,7 @@ func (s *seriesTable) follow(number uint32) {
 // touch notes that an entry is exposed in this iteration, and says whether it
 // was already.
 func (s *seriesTable) touch(number uint32) (*cacheEntry, bool) {
-	e := &s.entries[number]
+	e := s.entries.at(number)
 	if s.text {
 		e.accept()
 	}
@@ -224,83 +220,65 @@ func (s *seriesTable) add(met []byte, e cacheEntry) *cacheEntry {
 		s.setST(former, nil)
 		return former
 	}
-	if len(s.entries) == cap(s.entries) {
-		s.grow()
-	}
-	s.entries = append(s.entries, e)
-	number := uint32(len(s.entries) - 1)
+	number := s.entries.add(e)
 	switch {
 	case s.slots == nil: // It is the first one.
-	case len(s.entries) > len(s.slots)/4*3:
-		s.rehash(len(s.entries))
+	case s.entries.len() > len(s.slots)/4*3:
+		s.rehash()
 	default:
 		s.put(number)
 	}
 	s.seen++
 	s.follow(number)
-	return &s.entries[number]
-}
-
-// spare is how many entries more than n there is room for.
-func spare(n int) int { return 8 + n/32 }
-
-// grow makes room: much in the first scrape of a target, little in others.
-func (s *seriesTable) grow() {
-	room := spare(len(s.entries))
-	if s.iter == firstIter {
-		room = 16 + len(s.entries)
-	}
-	s.entries = append(make([]cacheEntry, 0, len(s.entries)+room), s.entries...)
+	return s.entries.at(number)
 }
 
 func (s *seriesTable) put(number uint32) {
 	mask := uint64(len(s.slots) - 1)
-	i := s.entries[number].hash & mask
+	i := s.entries.at(number).hash & mask
 	for s.slots[i] != 0 {
 		i = (i + 1) & mask
 	}
 	s.slots[i] = number + 1
 }
 
-// rehash makes the table of numbers anew, for n entries.
-func (s *seriesTable) rehash(n int) {
+// rehash makes the table of numbers anew.
+func (s *seriesTable) rehash() {
 	size := 16
-	for size/4*3 <= n {
+	for size/4*3 <= s.entries.len() {
 		size *= 2
 	}
-	if size == len(s.slots) {
-		clear(s.slots)
-	} else {
-		s.slots = make([]uint32, size)
-	}
-	for number := range s.entries {
-		s.put(uint32(number))
+	s.slots = make([]uint32, size)
+	for number := range uint32(s.entries.len()) {
+		s.put(number)
 	}
 }
 
 // flush forgets the entries that were not exposed in this iteration.
 func (s *seriesTable) flush() {
-	if s.seen == len(s.entries) {
-		s.clip()
+	n := uint32(s.entries.len())
+	if s.seen == int(n) {
 		return
 	}
-	moved := make([]uint32, len(s.entries)) // 1 + where an entry is now
-	kept := s.entries[:0]
-	for i := range s.entries {
-		if s.entries[i].lastIter != s.now {
-			s.setST(&s.entries[i], nil)
+	moved, kept := make([]uint32, n), uint32(0) // 1 + where an entry is now
+	for i := range n {
+		e := s.entries.at(i)
+		if e.lastIter != s.now {
+			s.setST(e, nil)
 			continue
 		}
-		kept = append(kept, s.entries[i])
-		moved[i] = uint32(len(kept))
+		if kept != i {
+			*s.entries.at(kept) = *e
+		}
+		kept++
+		moved[i] = kept
 	}
-	clear(s.entries[len(kept):])
-	s.entries = kept
-	for i := range s.entries {
-		s.entries[i].next = forward(moved, s.entries[i].next)
+	s.entries.cut(int(kept))
+	for i := range kept {
+		e := s.entries.at(i)
+		e.next = forward(moved, e.next)
 	}
 	s.first = forward(moved, s.first)
-	s.clip()
 	s.slots = nil // They have other numbers now.
 }
 
@@ -311,18 +289,9 @@ func forward(moved []uint32, number uint32) uint32 {
 	return moved[number-1]
 }
 
-// clip gives memory back that growth, or many entries of former scrapes, left.
-func (s *seriesTable) clip() {
-	if n := len(s.entries); cap(s.entries)-n > spare(n) {
-		s.entries = append(make([]cacheEntry, 0, len(s.entries)+len(s.entries)/32), s.entries...)
-	}
-}
-
 // end begins the next iteration.
 func (s *seriesTable) end() {
-	if s.slots != nil && s.iter-s.asked >= slotsFor {
-		s.slots = nil
-	}
+	s.slots = nil
 	if s.now == lastIter {
 		s.renumber()
 	}
@@ -341,9 +310,10 @@ func (s *seriesTable) renumber() {
 			*iter = 0
 		}
 	}
-	for i := range s.entries {
-		again(&s.entries[i].lastIter)
-		again(&s.entries[i].tracked)
+	for i := range uint32(s.entries.len()) {
+		e := s.entries.at(i)
+		again(&e.lastIter)
+		again(&e.tracked)
 	}
 	s.now = firstIter
 }
@@ -369,18 +339,18 @@ func (s *seriesTable) forEachStale(f func(storage.SeriesRef, labels.Labels) bool
 		return
 	}
 	gone := make(map[storage.SeriesRef]uint32, s.before-s.again)
-	for number := range s.entries {
-		if e := &s.entries[number]; e.tracked == s.now-1 {
-			gone[e.ref&RefMask] = uint32(number)
+	for number := range uint32(s.entries.len()) {
+		if e := s.entries.at(number); e.tracked == s.now-1 {
+			gone[e.ref&RefMask] = number
 		}
 	}
-	for number := range s.entries {
-		if e := &s.entries[number]; e.tracked == s.now {
+	for number := range uint32(s.entries.len()) {
+		if e := s.entries.at(number); e.tracked == s.now {
 			delete(gone, e.ref&RefMask)
 		}
 	}
 	for _, number := range gone {
-		if e := &s.entries[number]; !f(e.ref, e.lset.Labels()) {
+		if e := s.entries.at(number); !f(e.ref, e.lset.Labels()) {
 			return
 		}
 	}
