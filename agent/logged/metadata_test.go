@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package logged_test
+package logged
 
 import (
 	"testing"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/metadata"
-
-	"torchbearer/agent/logged"
 )
 
 func TestPlausibleUnits(t *testing.T) {
@@ -22,7 +20,7 @@ func TestPlausibleUnits(t *testing.T) {
 		"request_size_bytes_created":  {"bytes", "bytes"},
 		"something_milliseconds_info": {"seconds", ""},
 	} {
-		got := logged.Plausible(name, metadata.Metadata{Type: model.MetricTypeCounter, Help: "h", Unit: tc.unit})
+		got := Plausible(name, metadata.Metadata{Type: model.MetricTypeCounter, Help: "h", Unit: tc.unit})
 		if got.Unit != tc.want || got.Help != "h" || got.Type != model.MetricTypeCounter {
 			t.Errorf("%s: %+v, want unit %q", name, got, tc.want)
 		}
@@ -42,7 +40,7 @@ func TestFamily(t *testing.T) {
 		{"a_count", model.MetricTypeCounter, "a_count"},
 		{"_sum", model.MetricTypeSummary, "_sum"},
 	} {
-		if got := logged.Family(tc.name, tc.of); got != tc.want {
+		if got := Family(tc.name, tc.of); got != tc.want {
 			t.Errorf("%s of type %s is of the family %q, want %q", tc.name, tc.of, got, tc.want)
 		}
 	}

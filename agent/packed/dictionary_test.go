@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,7 @@ import (
 
 func exposed(target, i int) labels.Labels {
 	return labels.FromStrings("__name__", fmt.Sprintf("http_request_duration_seconds_%03d_bucket", i/12), "instance", fmt.Sprintf("10.0.0.%d:9090", target),
-		"job", "kubernetes-pods", "le", fmt.Sprint(i%12), "namespace", "monitoring", "pod", fmt.Sprintf("torchbearer-%d-x7k2p", target))
+		"job", "kubernetes-pods", "le", strconv.Itoa(i%12), "namespace", "monitoring", "pod", fmt.Sprintf("torchbearer-%d-x7k2p", target))
 }
 
 // TestDictionarySharesMemory: of targets that expose the same metrics each series after the first target's takes two pointers.
