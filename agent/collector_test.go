@@ -69,15 +69,15 @@ func TestCollectorFollowsWhatIsAllocated(t *testing.T) {
 		grow        func(second int) (uint64, uint64)
 		least, most int // in the end
 	}{
-		"a large heap, little garbage":  {constant(100*testMB, testMB), 10, 11},
+		"a large heap, little garbage":  {constant(100*testMB, 2*testMB), 10, 11},
 		"a large heap, hardly any":      {constant(100*testMB, testMB/10), fewestPercent, fewestPercent},
 		"a small heap":                  {constant(15*testMB, testMB), 25, 25},
 		"much garbage":                  {constant(100*testMB, 50*testMB), 25, 25},
 		"nothing was ever collected":    {constant(0, testMB), 25, 25},
 		"nothing at all":                {constant(0, 0), fewestPercent, fewestPercent},
 		"a start, then little":          {func(s int) (uint64, uint64) { return 100 * testMB, max(testMB/2, uint64(20-min(s, 20))*testMB) }, 5, 6},
-		"bursts, once in 15 s":          {func(s int) (uint64, uint64) { return 100 * testMB, uint64(s/5%3/2) * 2 * testMB }, 20, 21},
-		"an outage is over a while ago": {func(s int) (uint64, uint64) { return 100 * testMB, testMB + uint64(max(0, 100-s))*testMB }, 10, 11},
+		"bursts, once in 15 s":          {func(s int) (uint64, uint64) { return 100 * testMB, uint64(s/5%3/2) * 4 * testMB }, 20, 21},
+		"an outage is over a while ago": {func(s int) (uint64, uint64) { return 100 * testMB, 2*testMB + uint64(max(0, 100-s))*testMB }, 10, 11},
 		"an outage is just over":        {func(s int) (uint64, uint64) { return 100 * testMB, testMB + uint64(s/594)*50*testMB }, 25, 25},
 	} {
 		t.Run(name, func(t *testing.T) {
