@@ -24,6 +24,8 @@ func collecting(t *testing.T, cfg *config.Config, d time.Duration, grow func(sec
 		c := &collector{
 			read: func() heapState { h.at = time.Now(); return h },
 			set:  func(p int) int { percent = p; return 0 },
+
+			giveBack: func() { t.Error("memory is given back, and none is free") },
 		}
 		if err := c.apply(cfg); err != nil {
 			t.Fatal(err)
@@ -109,6 +111,34 @@ func TestCollectorDoesAsItIsTold(t *testing.T) {
 	t.Setenv("GOGC", "40") // Prometheus's package has looked at it already.
 	cfg := gcConfig(t, "")
 	check(cfg, cfg.Prometheus.Runtime.GoGC)
+}
+
+// TestCollectorGivesMemoryBack: when there is some that the system has not got back, and not all the time.
+func TestCollectorGivesMemoryBack(t *testing.T) {
+	for name, tc := range map[string]struct {
+		free  uint64 // each time
+		times int    // in ten minutes
+	}{
+		"much":   {10 * testMB, 10},
+		"little": {5 * testMB, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				times := 0
+				c := &collector{
+					read:     func() heapState { return heapState{at: time.Now(), live: 100 * testMB, free: tc.free} },
+					set:      func(int) int { return 0 },
+					giveBack: func() { times++ },
+				}
+				ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer stop()
+				c.run(ctx)
+				if times != tc.times {
+					t.Errorf("%d times in ten minutes, want %d", times, tc.times)
+				}
+			})
+		})
+	}
 }
 
 // TestHeapIsRead as Go's runtime knows it.

@@ -70,20 +70,23 @@ func (a *Agent) applyFirst() error {
 	return nil
 }
 
-// unloadAfter is when the start is over, and what only it needed is given back.
-const unloadAfter = 15 * time.Second
+// unloadAt is when what only the start needed is given back, from the start on: what
+// the program's own initialization needed, before there is much else, and what the
+// first scrapes and requests did.
+func unloadAt() []time.Duration { return []time.Duration{2 * time.Second, 15 * time.Second} }
 
 // work keeps the process small while all works, until ctx is done.
 func (a *Agent) work(ctx context.Context) {
-	started := time.NewTimer(unloadAfter)
-	defer started.Stop()
-	select {
-	case <-ctx.Done():
-		return
-	case <-started.C:
-	}
-	if err := unload(); err != nil {
-		level.Debug(a.logger).Log("msg", "the process stays larger than it need be", "err", err)
+	started := time.Now()
+	for _, at := range unloadAt() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(started.Add(at))):
+		}
+		if err := unload(); err != nil {
+			level.Debug(a.logger).Log("msg", "the process stays larger than it need be", "err", err)
+		}
 	}
 	a.collector.run(ctx)
 }
