@@ -100,7 +100,7 @@ func startPenned(t *testing.T, p pen, dir, config string) *agent {
 	return a
 }
 
-// TestMemory: ten times the series come that the agent's memory can hold. It refuses those that do not fit, is not
+// TestMemory: more series come than the agent's memory can hold. It refuses those that do not fit, is not
 // killed by the kernel, and all that it has begun to scrape goes on. Killed in that state, with all that unsent, it starts
 // anew in the same memory and sends what is left.
 func TestMemory(t *testing.T) {
@@ -111,7 +111,8 @@ func TestMemory(t *testing.T) {
 	dest := startReceiver(t)
 	old := global(4*time.Second) + remoteWrite(dest.URL(), messageV2, soon) +
 		jobs(job("app", app.Addresses(), "scrape_interval: 1s", "scrape_timeout: 1s"))
-	both := old + job("bomb", bomb.Addresses())
+	// What fits of it, however much that is, is to be shipped beside all else.
+	both := old + job("bomb", bomb.Addresses(), "scrape_interval: 8s")
 	dir := t.TempDir()
 	a := startPenned(t, p, dir, old)
 	a.answers(t, app, 2)
@@ -133,11 +134,11 @@ func TestMemory(t *testing.T) {
 	dest.SetBehaviour(nil)
 	a.refusesForMemory(t)
 	a.answers(t, bomb, 1)
-	a.until(t, 60*time.Second, "all has come of what was logged before", func(context.Context) error {
+	a.until(t, 2*time.Minute, "all has come of what was logged before", func(context.Context) error {
 		return wantUntil(dest.Match("__name__", load.Metric, "job", "app"), 200, killed)
 	})
 	again := app.Answered(0) + 1
-	a.until(t, 60*time.Second, "the small job is scraped whole beside the large one", func(context.Context) error {
+	a.until(t, 2*time.Minute, "the small job is scraped whole beside the large one", func(context.Context) error {
 		return wantFrom(dest.Match("__name__", load.Metric, "job", "app"), 200, again)
 	})
 	a.refusesForMemory(t)
