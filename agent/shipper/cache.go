@@ -46,7 +46,7 @@ type seriesCache struct {
 type cachedChunk struct {
 	resting [cacheChunk]restingSeries
 	had     [sweepsToGo]uint64   // which had a point since the last sweep, since the one before it, …
-	formed  *[cacheChunk]formed  // nil if none has a form, and there are no rules
+	formed  *[cacheChunk]outcome // nil if none has a form, and there are no rules
 	awake   *[cacheChunk]*series // those of the window at hand; nil is none
 }
 
@@ -57,20 +57,11 @@ type restingSeries struct {
 	step   step
 }
 
-// formed is how a series leaves by the rules of a version.
-type formed struct {
-	form     *form
-	rank     int32
-	version  uint16
-	complete bool
-	dropped  bool
-}
-
 func newSeriesCache() *seriesCache {
 	return &seriesCache{
 		chunks:   map[uint64]*cachedChunk{},
 		resolver: newResolver(),
-		repeat:   series{dropped: true, stand: true},
+		repeat:   series{outcome: outcome{dropped: true}, stand: true},
 	}
 }
 
@@ -134,8 +125,7 @@ func (c *seriesCache) wake(k *cachedChunk, i uint64, known logged.Series, set *s
 	}
 	switch {
 	case k.formed != nil:
-		f := &k.formed[i]
-		s.form, s.rank, s.version, s.complete, s.dropped = f.form, f.rank, f.version, f.complete, f.dropped
+		s.outcome = k.formed[i]
 	case !c.ruled:
 		s.version = set.version // There is nothing to resolve.
 	}
@@ -162,10 +152,10 @@ func (k *cachedChunk) rest(i int, s *series, ruled bool) {
 		k.had[0] |= 1 << i
 	}
 	if k.formed == nil && (ruled || s.form != nil) {
-		k.formed = &[cacheChunk]formed{}
+		k.formed = &[cacheChunk]outcome{}
 	}
 	if k.formed != nil {
-		k.formed[i] = formed{form: s.form, rank: s.rank, version: s.version, complete: s.complete, dropped: s.dropped}
+		k.formed[i] = s.outcome
 	}
 }
 
@@ -201,7 +191,7 @@ func (k *cachedChunk) forget(ruled bool) (all bool) {
 		if kept&(1<<i) == 0 {
 			k.resting[i] = restingSeries{}
 			if k.formed != nil {
-				k.formed[i] = formed{}
+				k.formed[i] = outcome{}
 			}
 		}
 		forms = forms || k.formed != nil && k.formed[i].form != nil

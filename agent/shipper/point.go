@@ -34,28 +34,35 @@ func (p *point) isHistogram() bool { return p.other != nil && p.other.exemplar =
 // series is a series of the log as it leaves to one destination, for as long as a
 // window has points of it.
 type series struct {
+	outcome
+
 	logged   packed.Labels
-	form     *form                            // nil if it leaves as it was logged
 	metadata unique.Handle[metadata.Metadata] // may be zero
 
-	// What follows is for reading the log, not for encoding, but for complete.
+	// What follows is for reading the log, not for encoding.
 	name   uint64 // hash of logged; 0 when nobody asked for it
 	newest int64  // timestamp of the last point read
 
-	version  uint16 // of the settings that labels were resolved by; 0 is never
 	window   uint32 // the number of the one that it had a point in last
 	last     int32  // index of that point
 	grouping uint32 // and rank are for group
-	rank     int32  // the same; of what is dropped, which is never grouped, by which rule
+
+	stand bool // it stands for something that is not sent
+	part  bool // its points are of a histogram that counts by another series
+
+	step step // is for encoding, by whoever does it
+}
+
+// outcome is how a series leaves by the settings of a version.
+type outcome struct {
+	form    *form  // nil if it leaves as it was logged
+	rank    int32  // for group; of what is dropped, which is never grouped, by which rule
+	version uint16 // of the settings; 0 is none
 
 	// complete labels are final; to others the labels that the destination adds
 	// come while encoding.
 	complete bool
 	dropped  bool // by write_relabel_configs
-	stand    bool // it stands for something that is not sent
-	part     bool // its points are of a histogram that counts by another series
-
-	step step // is for encoding, by whoever does it
 }
 
 // form is how a series leaves that does not, or not always, as it was logged. Few

@@ -122,7 +122,7 @@ func (m *seriesHashmap) close(gap int) {
 // resize makes room for n series, of which three quarters are taken then.
 func (m *seriesHashmap) resize(n int) {
 	former := m.slots
-	m.slots = make([]*memSeries, (n/6+1)*8)
+	m.slots = make([]*memSeries, (n/6+1)*fewestSlots)
 	for _, s := range former {
 		if s == nil {
 			continue
