@@ -4,8 +4,10 @@ package scrape
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
+	"unique"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -13,74 +15,147 @@ import (
 )
 
 // This file is Torchbearer's: it finds the family that a line tells something
-// of, which is nearly always the one that it was about in the last scrape.
+// of, which is nearly always the one that it was about in the last scrape, in
+// place of upstream's map of them.
 
 // metaPrefix is the length of "# HELP " and "# TYPE ".
 const metaPrefix = 7
 
-// familyChain is the order of families in the last scrape.
+// familyChain has the families that a target told something of, and their order
+// in the last scrape. Where a field is 1 + a number, 0 is none.
 type familyChain struct {
-	firstFamily *metaEntry
-	lastFamily  *metaEntry // what was told something of last in this iteration
-	families    int        // that were told something of in the iteration countedAt
-	countedAt   uint32
+	families []*metaEntry      // by number
+	byName   map[string]uint32 // numbers; nil until they are asked for in a scrape
+
+	firstFamily uint32 // 1 + the one that the last scrape began with
+	lastFamily  uint32 // 1 + the one that was told something of last in this iteration
+	told        int    // that were told something of in the iteration toldAt
+	toldAt      uint32
 	numbered    uint16 // what numberFamily gave last
 
-	metaFound *metaEntry // by the parser of known lines, until setHelp or setType is called
+	familyFound uint32 // 1 + what the parser of known lines found, until setHelp or setType is called
 }
 
-// family returns the one that a line "# HELP name …" or "# TYPE name …" is
-// expected to be of, if it is.
-func (c *scrapeCache) family(line []byte) *metaEntry {
-	if len(line) < metaPrefix || string(line[:metaPrefix]) != "# HELP " && string(line[:metaPrefix]) != "# TYPE " {
-		return nil
-	}
-	line = line[metaPrefix:]
-	next := c.firstFamily
-	if c.lastFamily != nil {
-		if c.lastFamily.begins(line) {
-			return c.lastFamily
-		}
-		next = c.lastFamily.next
-	}
-	if next != nil && next.begins(line) {
-		return next
-	}
-	return nil
+// metaEntry holds meta information about a metric. Targets that expose the same
+// share what is said of it, also with the log.
+type metaEntry struct {
+	name unique.Handle[string]
+	said unique.Handle[metadata.Metadata]
+	next uint32 // 1 + the family that followed in the last scrape.
+
+	lastIter       uint32 // Last scrape iteration the entry was observed at.
+	lastIterChange uint32 // Last scrape iteration the entry was changed at.
+
+	number    uint16 // Of this name and type, see numberFamily.
+	plainName bool   // It needs no quotes.
+	plainHelp bool   // Help needs no escaping.
 }
+
+func (m *metaEntry) metadata() metadata.Metadata { return m.said.Value() }
+
+func (m *metaEntry) size() int {
+	said := m.metadata()
+	return len(said.Help) + len(said.Unit) + len(said.Type)
+}
+
+func (m *metaEntry) api() MetricMetadata {
+	said := m.metadata()
+	return MetricMetadata{MetricFamily: m.name.Value(), Type: said.Type, Help: said.Help, Unit: said.Unit}
+}
+
+// is says whether it is the family of that name.
+func (m *metaEntry) is(name []byte) bool { return m.name.Value() == string(name) }
 
 // begins says whether a line is of this family.
 func (m *metaEntry) begins(line []byte) bool {
-	n := len(m.name)
-	return m.plainName && n < len(line) && line[n] == ' ' && string(line[:n]) == m.name
+	name := m.name.Value()
+	return m.plainName && len(name) < len(line) && line[len(name)] == ' ' && string(line[:len(name)]) == name
+}
+
+// expectedFamilies are 1 + the numbers of those that something is likely to be
+// told of now: the last one once more, and the one that followed it.
+func (c *familyChain) expectedFamilies() [2]uint32 {
+	if c.lastFamily == 0 {
+		return [2]uint32{c.firstFamily}
+	}
+	return [2]uint32{c.lastFamily, c.families[c.lastFamily-1].next}
+}
+
+// family returns 1 + the number of the one that a line "# HELP name …" or "# TYPE
+// name …" is expected to be of, or 0.
+func (c *familyChain) family(line []byte) uint32 {
+	if len(line) < metaPrefix || string(line[:metaPrefix]) != "# HELP " && string(line[:metaPrefix]) != "# TYPE " {
+		return 0
+	}
+	for _, number := range c.expectedFamilies() {
+		if number > 0 && c.families[number-1].begins(line[metaPrefix:]) {
+			return number
+		}
+	}
+	return 0
 }
 
 // knownFamily returns what the parser of known lines found, once. Nothing that
 // others read of it changes.
 func (c *scrapeCache) knownFamily() *metaEntry {
-	e := c.metaFound
-	if e != nil {
-		c.metaFound = nil
-		c.touchFamily(e)
+	number := c.familyFound
+	if number == 0 {
+		return nil
 	}
-	return e
+	c.familyFound = 0
+	c.touchFamily(number - 1)
+	return c.families[number-1]
 }
 
-// tell returns the entry of a family that something is told of, and its size
-// before.
-func (c *scrapeCache) tell(mfName []byte) (*metaEntry, int) {
-	e, ok := c.metadata[string(mfName)]
-	oldSize := 0
-	if ok {
-		oldSize = e.size()
-	} else {
-		e = &metaEntry{Metadata: metadata.Metadata{Type: model.MetricTypeUnknown}, name: string(mfName)}
-		e.plainName = model.LegacyValidation.IsValidMetricName(e.name)
-		e.number = c.numberFamily()
-		c.metadata[e.name] = e
+// tell returns the entry of a family that something is told of. Like all that
+// change what others read, it is for who has metaMtx.
+func (c *scrapeCache) tell(mfName []byte) *metaEntry {
+	number := c.findFamily(mfName)
+	c.touchFamily(number)
+	return c.families[number]
+}
+
+// findFamily returns the number of the family of a name, which it makes if there
+// is none.
+func (c *scrapeCache) findFamily(mfName []byte) uint32 {
+	for _, number := range c.expectedFamilies() {
+		if number > 0 && c.families[number-1].is(mfName) {
+			return number - 1
+		}
 	}
-	c.touchFamily(e)
-	return e, oldSize
+	if number, ok := c.index()[string(mfName)]; ok {
+		return number
+	}
+	e := &metaEntry{
+		name: unique.Make(string(mfName)), said: unique.Make(metadata.Metadata{Type: model.MetricTypeUnknown}),
+		plainName: model.LegacyValidation.IsValidMetricName(string(mfName)), number: c.numberFamily(),
+	}
+	number := uint32(len(c.families))
+	c.families = append(c.families, e)
+	c.byName[e.name.Value()] = number
+	c.metadataSize += e.size()
+	return number
+}
+
+// index are the numbers of families by their names. They are not kept after the
+// scrape: the order of the last one does.
+func (c *familyChain) index() map[string]uint32 {
+	if c.byName == nil {
+		c.byName = make(map[string]uint32, len(c.families))
+		for number, e := range c.families {
+			c.byName[e.name.Value()] = uint32(number)
+		}
+	}
+	return c.byName
+}
+
+// setMetadata changes what is said of a family.
+func (c *scrapeCache) setMetadata(e *metaEntry, m metadata.Metadata) {
+	c.metadataSize -= e.size()
+	e.said = unique.Make(m)
+	c.metadataSize += e.size()
+	e.plainHelp = isPlain(m.Help)
+	e.lastIterChange = c.iter
 }
 
 // numberFamily gives a family of one name and type a number. A target that had
@@ -100,9 +175,9 @@ func (m *metaEntry) has(e *cacheEntry, lset labels.Labels, mfName []byte) bool {
 		return true
 	}
 	if e == nil {
-		return isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), mfName, m.Type)
+		return isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), mfName, m.metadata().Type)
 	}
-	if !isSeriesPartOfFamily(e.lset.Get(model.MetricNameLabel), mfName, m.Type) {
+	if !isSeriesPartOfFamily(e.lset.Get(model.MetricNameLabel), mfName, m.metadata().Type) {
 		return false
 	}
 	e.family = m.number
@@ -110,50 +185,51 @@ func (m *metaEntry) has(e *cacheEntry, lset labels.Labels, mfName []byte) bool {
 }
 
 // touchFamily notes that something is told of a family in this iteration.
-func (c *scrapeCache) touchFamily(e *metaEntry) {
-	if c.countedAt != c.iter {
-		c.countedAt, c.families = c.iter, 0
+func (c *scrapeCache) touchFamily(number uint32) {
+	if c.toldAt != c.iter {
+		c.toldAt, c.told = c.iter, 0
 	}
-	if e.lastIter != c.iter {
+	if e := c.families[number]; e.lastIter != c.iter {
 		e.lastIter = c.iter
-		c.families++
+		c.told++
 	}
 	switch c.lastFamily {
-	case e:
+	case number + 1:
 		return
-	case nil:
-		c.firstFamily = e
+	case 0:
+		c.firstFamily = number + 1
 	default:
-		c.lastFamily.next = e
+		c.families[c.lastFamily-1].next = number + 1
 	}
-	c.lastFamily = e
+	c.lastFamily = number + 1
 }
 
 // flushFamilies forgets those that nothing was told of for more than ten
 // scrapes.
 func (c *scrapeCache) flushFamilies() {
-	if c.countedAt == c.iter && c.families == len(c.metadata) {
+	if c.toldAt == c.iter && c.told == len(c.families) {
 		return
 	}
-	gone := false
-	for name, e := range c.metadata {
-		if c.iter-e.lastIter > 10 {
+	kept := slices.DeleteFunc(c.families, func(e *metaEntry) bool {
+		gone := c.iter-e.lastIter > 10
+		if gone {
 			c.metadataSize -= e.size()
-			delete(c.metadata, name)
-			gone = true
 		}
+		return gone
+	})
+	if len(kept) == len(c.families) {
+		return
 	}
-	if gone {
-		c.firstFamily = nil
-		for _, e := range c.metadata {
-			e.next = nil
-		}
+	// They have other numbers now.
+	c.families, c.byName, c.firstFamily = slices.Clone(kept), nil, 0
+	for _, e := range c.families {
+		e.next = 0
 	}
 }
 
 // endFamilies begins the next iteration.
-func (c *scrapeCache) endFamilies() {
-	c.lastFamily, c.metaFound = nil, nil
+func (c *familyChain) endFamilies() {
+	c.lastFamily, c.familyFound, c.byName = 0, 0, nil
 }
 
 // isPlain says whether help reads the same in the text format.

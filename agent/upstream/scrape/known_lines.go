@@ -185,26 +185,28 @@ func readValue(b []byte) (float64, bool) {
 
 // nextMeta reads a line of help or type, if it is known.
 func (k *knownLines) nextMeta(line []byte) (textparse.Entry, bool) {
-	e := k.cache.family(line)
-	if e == nil {
+	number := k.cache.family(line)
+	if number == 0 {
 		return textparse.EntryInvalid, false
 	}
-	name := line[metaPrefix : metaPrefix+len(e.name)]
-	rest := line[metaPrefix+len(e.name)+1:]
+	e := k.cache.families[number-1]
+	m, size := e.metadata(), len(e.name.Value())
+	name := line[metaPrefix : metaPrefix+size]
+	rest := line[metaPrefix+size+1:]
 	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
 		rest = rest[:end]
 	}
-	end := metaPrefix + len(e.name) + 1 + len(rest)
+	end := metaPrefix + size + 1 + len(rest)
 	switch {
-	case line[2] == 'H' && e.plainHelp && string(rest) == e.Help:
+	case line[2] == 'H' && e.plainHelp && string(rest) == m.Help:
 		k.known.name, k.known.help = name, rest
-	case line[2] == 'T' && string(rest) == typeInText(e.Type):
-		k.known.name, k.known.typ = name, e.Type
+	case line[2] == 'T' && string(rest) == typeInText(m.Type):
+		k.known.name, k.known.typ = name, m.Type
 		k.typeLine = line[:end]
 	default:
 		return textparse.EntryInvalid, false
 	}
-	k.cache.metaFound = e
+	k.cache.familyFound = number
 	k.at += end + 1
 	if line[2] == 'H' {
 		return textparse.EntryHelp, true

@@ -79,10 +79,10 @@ func listen(cache *scrapeCache, text string, known bool) *said {
 		switch et {
 		case textparse.EntryHelp:
 			name, e = cache.setHelp(p.Help())
-			s.lines = append(s.lines, fmt.Sprintf("help %q %+v", name, e.Metadata))
+			s.lines = append(s.lines, fmt.Sprintf("help %q %+v", name, e.metadata()))
 		case textparse.EntryType:
 			name, e = cache.setType(p.Type())
-			s.lines = append(s.lines, fmt.Sprintf("type %q %+v", name, e.Metadata))
+			s.lines = append(s.lines, fmt.Sprintf("type %q %+v", name, e.metadata()))
 		case textparse.EntryComment:
 			s.lines = append(s.lines, fmt.Sprintf("comment %q", p.Comment()))
 		case textparse.EntrySeries:
@@ -160,7 +160,7 @@ func agree(t *testing.T, texts ...string) {
 			t.Fatalf("text %d %q is read otherwise with those before known (-PromParser +known):\n%s", i, text, diff)
 		}
 		require.Equal(t, want.fresh, got.fresh)
-		require.Equal(t, len(without.metadata), len(with.metadata))
+		require.Equal(t, without.ListMetadata(), with.ListMetadata())
 		require.Equal(t, without.metadataSize, with.metadataSize)
 	}
 }

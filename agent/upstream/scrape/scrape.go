@@ -985,8 +985,7 @@ type scrapeCache struct {
 
 	// TODO(bwplotka): Consider moving metadata caching to head. See
 	// https://github.com/prometheus/prometheus/issues/17619.
-	metaMtx  sync.Mutex            // Mutex is needed due to api touching it when metadata is queried.
-	metadata map[string]*metaEntry // metadata by metric family name.
+	metaMtx sync.Mutex // Mutex is needed due to api touching it when metadata is queried.
 	// metadataSize is the total metadata size across all metaEntry.
 	// We calculate it as parse scrape results so we don't have to re-calculate it all when SizeMetadata is called.
 	metadataSize int
@@ -994,36 +993,16 @@ type scrapeCache struct {
 	metrics *scrapeMetrics
 }
 
-// metaEntry holds meta information about a metric.
-type metaEntry struct {
-	metadata.Metadata
-
-	name      string
-	plainName bool       // It needs no quotes.
-	plainHelp bool       // Help needs no escaping.
-	next      *metaEntry // The family that followed in the last scrape.
-	number    uint16     // Of this name and type, see numberFamily.
-
-	lastIter       uint32 // Last scrape iteration the entry was observed at.
-	lastIterChange uint32 // Last scrape iteration the entry was changed at.
-}
-
-func (m *metaEntry) size() int {
-	// The attribute lastIter although part of the struct it is not metadata.
-	return len(m.Help) + len(m.Unit) + len(m.Type)
-}
-
 func newScrapeCache(metrics *scrapeMetrics) *scrapeCache {
 	return &scrapeCache{
 		seriesTable: newSeriesTable(),
-		metadata:    map[string]*metaEntry{},
 		metrics:     metrics,
 	}
 }
 
 func (c *scrapeCache) iterDone(flushCache bool) {
 	c.metaMtx.Lock()
-	count := c.entries.len() + len(c.metadata)
+	count := c.entries.len() + len(c.families)
 	c.metaMtx.Unlock()
 
 	switch {
@@ -1050,7 +1029,9 @@ func (c *scrapeCache) iterDone(flushCache bool) {
 	}
 
 	c.end()
+	c.metaMtx.Lock()
 	c.endFamilies()
+	c.metaMtx.Unlock()
 }
 
 func (c *scrapeCache) get(met []byte) (*cacheEntry, bool, bool) {
@@ -1088,13 +1069,12 @@ func (c *scrapeCache) setType(mfName []byte, t model.MetricType) ([]byte, *metaE
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 
-	e, oldSize := c.tell(mfName)
-	if e.Type != t {
-		e.Type = t
+	e := c.tell(mfName)
+	if m := e.metadata(); m.Type != t {
+		m.Type = t
+		c.setMetadata(e, m)
 		e.number = c.numberFamily()
-		e.lastIterChange = c.iter
 	}
-	c.metadataSize += e.size() - oldSize
 	return mfName, e
 }
 
@@ -1105,13 +1085,11 @@ func (c *scrapeCache) setHelp(mfName, help []byte) ([]byte, *metaEntry) {
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 
-	e, oldSize := c.tell(mfName)
-	if e.Help != string(help) {
-		e.Help = string(help)
-		e.plainHelp = isPlain(e.Help)
-		e.lastIterChange = c.iter
+	e := c.tell(mfName)
+	if m := e.metadata(); m.Help != string(help) {
+		m.Help = string(help)
+		c.setMetadata(e, m)
 	}
-	c.metadataSize += e.size() - oldSize
 	return mfName, e
 }
 
@@ -1119,12 +1097,11 @@ func (c *scrapeCache) setUnit(mfName, unit []byte) ([]byte, *metaEntry) {
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 
-	e, oldSize := c.tell(mfName)
-	if e.Unit != string(unit) {
-		e.Unit = string(unit)
-		e.lastIterChange = c.iter
+	e := c.tell(mfName)
+	if m := e.metadata(); m.Unit != string(unit) {
+		m.Unit = string(unit)
+		c.setMetadata(e, m)
 	}
-	c.metadataSize += e.size() - oldSize
 	return mfName, e
 }
 
@@ -1133,16 +1110,11 @@ func (c *scrapeCache) GetMetadata(mfName string) (MetricMetadata, bool) {
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 
-	m, ok := c.metadata[mfName]
+	number, ok := c.index()[mfName]
 	if !ok {
 		return MetricMetadata{}, false
 	}
-	return MetricMetadata{
-		MetricFamily: mfName,
-		Type:         m.Type,
-		Help:         m.Help,
-		Unit:         m.Unit,
-	}, true
+	return c.families[number].api(), true
 }
 
 // ListMetadata lists metadata.
@@ -1150,15 +1122,10 @@ func (c *scrapeCache) ListMetadata() []MetricMetadata {
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 
-	res := make([]MetricMetadata, 0, len(c.metadata))
+	res := make([]MetricMetadata, 0, len(c.families))
 
-	for m, e := range c.metadata {
-		res = append(res, MetricMetadata{
-			MetricFamily: m,
-			Type:         e.Type,
-			Help:         e.Help,
-			Unit:         e.Unit,
-		})
+	for _, e := range c.families {
+		res = append(res, e.api())
 	}
 	return res
 }
@@ -1175,7 +1142,7 @@ func (c *scrapeCache) LengthMetadata() int {
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 
-	return len(c.metadata)
+	return len(c.families)
 }
 
 // scrapeLoopOptions contains static options that do not change per scrapePool lifecycle.
@@ -1893,10 +1860,10 @@ loop:
 				// In majority cases we can trust that the current series/histogram is matching the lastMeta and lastMFName.
 				// However, optional TYPE etc metadata and broken OM text can break this, detect those cases here.
 				// TODO(https://github.com/prometheus/prometheus/issues/17900): Move this to text and OM parser.
-				if isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), lastMFName, lastMeta.Type) {
-					if _, merr := app.UpdateMetadata(ref, lset, lastMeta.Metadata); merr != nil {
+				if isSeriesPartOfFamily(lset.Get(model.MetricNameLabel), lastMFName, lastMeta.metadata().Type) {
+					if _, merr := app.UpdateMetadata(ref, lset, lastMeta.metadata()); merr != nil {
 						// No need to fail the scrape on errors appending metadata.
-						sl.l.Debug("Error when appending metadata in scrape loop", "ref", fmt.Sprintf("%d", ref), "metadata", fmt.Sprintf("%+v", lastMeta.Metadata), "err", merr)
+						sl.l.Debug("Error when appending metadata in scrape loop", "ref", fmt.Sprintf("%d", ref), "metadata", fmt.Sprintf("%+v", lastMeta.metadata()), "err", merr)
 					}
 				}
 			}

@@ -317,7 +317,7 @@ loop:
 				if lastMeta != nil {
 					// Metric family name has the same source as metadata.
 					appOpts.MetricFamilyName = yoloString(lastMFName)
-					appOpts.Metadata = lastMeta.Metadata
+					appOpts.Metadata = lastMeta.metadata()
 				}
 			}
 
