@@ -90,7 +90,7 @@ func (g *grouping) rank(points []point, renewed bool) (apart bool) {
 		}
 		if first := known[s.hash(&g.hash)]; first == nil {
 			known[s.name] = s
-		} else if first.same(s) {
+		} else if first.alike(s) {
 			s.rank, apart = first.rank, true
 		}
 	}

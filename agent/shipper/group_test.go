@@ -32,14 +32,14 @@ func TestGroup(t *testing.T) {
 			points[i] = point{series: all[r.IntN(len(all))], t: int64(i)}
 		}
 		renewed := round%2 == 0
-		same := func(a, b *series) bool { return a == b || renewed && a.same(b) }
+		one := func(a, b *series) bool { return a == b || renewed && a.alike(b) }
 		var want []int64
 		for i := range points {
-			if slices.ContainsFunc(points[:i], func(p point) bool { return same(p.series, points[i].series) }) {
+			if slices.ContainsFunc(points[:i], func(p point) bool { return one(p.series, points[i].series) }) {
 				continue
 			}
 			for _, p := range points[i:] {
-				if same(p.series, points[i].series) {
+				if one(p.series, points[i].series) {
 					want = append(want, p.t)
 				}
 			}
@@ -51,6 +51,11 @@ func TestGroup(t *testing.T) {
 			at = append(at, p.t)
 		}
 		if !collided || !renewed {
+			for i, p := range points {
+				if o := points[0].series; p.series.same(o) != one(p.series, o) {
+					t.Fatalf("round %d: point %d is of the series of the first one: %v", round, i, p.series.same(o))
+				}
+			}
 			if diff := cmp.Diff(want, at); diff != "" {
 				t.Fatalf("round %d: -want +got:\n%s", round, diff)
 			}
@@ -79,11 +84,11 @@ func TestCollidingNames(t *testing.T) {
 	a, b := logSeries(named("a")), logSeries(named("b"))
 	b.name = a.name
 	again := logSeries(named("a"))
-	if a.same(b) || !a.same(again) {
-		t.Error("same looks at the hash only")
+	if a.alike(b) || !a.alike(again) {
+		t.Error("alike looks at the hash only")
 	}
 	nobody := &series{}
-	if nobody.same(&series{}) {
+	if nobody.alike(&series{}) {
 		t.Error("two without labels are one")
 	}
 	points := []point{{series: a, t: 1}, {series: b, t: 2}}

@@ -122,9 +122,15 @@ func (s *series) formed() *form {
 }
 
 // same says whether two are one series of the log, which gives it another ref
-// when it comes back after it was forgotten.
+// when it comes back after it was forgotten. That is known of those that were
+// grouped together; others are taken for two then.
 func (s *series) same(o *series) bool {
-	return s == o || !s.logged.IsEmpty() && packed.Equal(s.logged, o.logged)
+	return s == o || s.grouping != 0 && s.grouping == o.grouping && s.rank == o.rank
+}
+
+// alike says whether two were logged with the same labels.
+func (s *series) alike(o *series) bool {
+	return !s.logged.IsEmpty() && packed.Equal(s.logged, o.logged)
 }
 
 // hash is that of the labels that it was logged with. It is for one goroutine.
