@@ -18,7 +18,7 @@ import (
 // of, which is nearly always the one that it was about in the last scrape, in
 // place of upstream's map of them.
 
-// metaPrefix is the length of "# HELP " and "# TYPE ".
+// metaPrefix is the length of "# HELP ", "# TYPE " and "# UNIT ".
 const metaPrefix = 7
 
 // familyChain has the families that a target told something of, and their order
@@ -33,7 +33,7 @@ type familyChain struct {
 	toldAt      uint32
 	numbered    uint16 // what numberFamily gave last
 
-	familyFound uint32 // 1 + what the parser of known lines found, until setHelp or setType is called
+	familyFound uint32 // 1 + what the parser of known lines found, until setHelp, setType or setUnit is called
 }
 
 // metaEntry holds meta information about a metric. Targets that expose the same
@@ -81,10 +81,15 @@ func (c *familyChain) expectedFamilies() [2]uint32 {
 	return [2]uint32{c.lastFamily, c.families[c.lastFamily-1].next}
 }
 
-// family returns 1 + the number of the one that a line "# HELP name …" or "# TYPE
-// name …" is expected to be of, or 0.
+// family returns 1 + the number of the one that a line "# HELP name …", "# TYPE
+// name …" or "# UNIT name …" is expected to be of, or 0.
 func (c *familyChain) family(line []byte) uint32 {
-	if len(line) < metaPrefix || string(line[:metaPrefix]) != "# HELP " && string(line[:metaPrefix]) != "# TYPE " {
+	if len(line) < metaPrefix {
+		return 0
+	}
+	switch string(line[:metaPrefix]) {
+	case "# HELP ", "# TYPE ", "# UNIT ":
+	default:
 		return 0
 	}
 	for _, number := range c.expectedFamilies() {
@@ -138,7 +143,7 @@ func (c *scrapeCache) findFamily(mfName []byte) uint32 {
 }
 
 // index are the numbers of families by their names. They are not kept after the
-// scrape: the order of the last one does.
+// scrape: the order of the last one is enough.
 func (c *familyChain) index() map[string]uint32 {
 	if c.byName == nil {
 		c.byName = make(map[string]uint32, len(c.families))
@@ -235,16 +240,4 @@ func (c *familyChain) endFamilies() {
 // isPlain says whether help reads the same in the text format.
 func isPlain(help string) bool {
 	return help != "" && !strings.ContainsAny(help, "\\\n\x00") && utf8.ValidString(help)
-}
-
-// typeInText is the word for a type in the text format, if it has one.
-func typeInText(t model.MetricType) string {
-	switch t {
-	case model.MetricTypeCounter, model.MetricTypeGauge, model.MetricTypeHistogram, model.MetricTypeSummary:
-		return string(t)
-	case model.MetricTypeUnknown:
-		return "untyped"
-	default:
-		return ""
-	}
 }

@@ -5,10 +5,7 @@ package scrape
 import (
 	"bytes"
 	"io"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"unsafe"
 
 	"github.com/prometheus/common/model"
@@ -16,33 +13,36 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
-	"github.com/prometheus/prometheus/model/value"
 )
 
 // This file is Torchbearer's.
 
-// knownLines reads the text format as textparse.PromParser does, entry by
-// entry and error by error, but leaves lines to it only where it must: the text
-// before the value of a series that it accepted once need not be read again,
-// and neither need help and type of a family that are what they were.
+// knownLines reads the text format as textparse.PromParser does, or OpenMetrics
+// 1.0 as textparse.OpenMetricsParser does, entry by entry and error by error, but
+// leaves lines to the parser only where it must: the text before the value of a
+// series that it accepted once need not be read again, and neither need what is
+// said of a family if that is what it was.
 //
-// It relies on this: where a line begins, PromParser keeps no state but the
-// type that a # TYPE line told last. Lines that are not known go to it in small
-// runs, that line before them. As soon as it refuses one, or ends early, it
+// It relies on this: where a line begins, the parser keeps no state but what the
+// last # TYPE and # UNIT lines told. Lines that are not known go to it in small
+// runs, those lines before them. As soon as it refuses one, or ends early, it
 // gets all the rest in one piece, for an entry may go over several lines.
 type knownLines struct {
 	cache *scrapeCache
+	open  bool // the body is OpenMetrics, of which each line ends, also the last one
 	parse func([]byte) textparse.Parser
 
 	body     []byte
 	at       int    // where the next line begins
 	typeLine []byte // the last one
+	unitLine []byte // the last one
 
-	known knownLine // what was read, if it is that
-	isOne bool
+	known   knownLine // what was read, if it is that
+	isOne   bool
+	builder labels.ScratchBuilder // of exemplars
 
 	inner    textparse.Parser // of lines that are not known; nil is that none are read
-	run      []byte           // what it reads: typeLine, then lines of body
+	run      []byte           // what it reads: the last type and unit, then lines of body
 	runHead  int              // how much of it is before those lines
 	runStart int              // where those lines begin in body
 	runEnd   int              // and end
@@ -57,9 +57,16 @@ type knownLine struct {
 	ts    int64
 	hasTS bool
 
+	hasExemplar   bool   // that Exemplar has not told
+	exemplar      []byte // begins with its labels, behind the brace
+	exemplarVal   float64
+	exemplarTS    int64
+	exemplarHasTS bool
+
 	name []byte // of a family
 	help []byte
 	typ  model.MetricType
+	unit []byte
 }
 
 // How many lines that are not known are given to the parser at once.
@@ -68,41 +75,39 @@ const (
 	manyLines = 64
 )
 
-// newKnownLines returns a parser of body. For series, cache.get is to be called
-// with what Series returns before Next is called again; for help and type
-// setHelp and setType are, in the same way.
-func newKnownLines(cache *scrapeCache, body []byte, parse func([]byte) textparse.Parser) *knownLines {
-	return &knownLines{cache: cache, parse: parse, body: body, lines: fewLines}
-}
-
-// skipKnown returns a parser that reads what p does, which is of body.
-func (sl *scrapeLoop) skipKnown(p textparse.Parser, body []byte) textparse.Parser {
-	_, sl.cache.text = p.(*textparse.PromParser)
-	if !sl.cache.text || sl.cache.entries.len() == 0 {
-		return p
+// newKnownLines returns a parser of body, which has a format that parse makes a
+// parser of. For series, cache.get is to be called with what Series returns before
+// Next is called again; for help, type and unit setHelp, setType and setUnit are,
+// in the same way.
+func newKnownLines(cache *scrapeCache, body []byte, format textFormat, parse func([]byte) textparse.Parser) *knownLines {
+	k := &knownLines{cache: cache, open: format == openMetrics, parse: parse, body: body, lines: fewLines}
+	if k.open && bytes.IndexByte(body, 0) >= 0 {
+		k.leaveRest() // What the parser makes of a zero depends on what came before.
 	}
-	return newKnownLines(sl.cache, body, func(b []byte) textparse.Parser {
-		return textparse.NewPromParser(b, sl.symbolTable, sl.enableTypeAndUnitLabels)
-	})
+	return k
 }
 
 // Next implements textparse.Parser.
 func (k *knownLines) Next() (textparse.Entry, error) {
 	k.isOne = false
 	for !k.plain {
-		if k.at >= len(k.body) {
+		switch {
+		case k.open && k.atEnd():
+			k.leaveRest()
+			continue
+		case k.at >= len(k.body):
 			return textparse.EntryInvalid, io.EOF
-		}
-		if k.body[k.at] == '\n' {
+		case k.body[k.at] == '\n' && !k.open:
 			k.at++
 			continue
+		default:
 		}
 		if et, ok := k.nextKnown(); ok {
 			k.inner, k.lines, k.isOne = nil, fewLines, true
 			return et, nil
 		}
-		if k.inner == nil {
-			k.begin()
+		if k.inner == nil && !k.begin() {
+			break
 		}
 		if et, ok := k.nextOfRun(); ok {
 			return et, nil
@@ -125,11 +130,8 @@ func (k *knownLines) nextKnown() (textparse.Entry, bool) {
 	if len(line) <= size+1 || line[size] != ' ' {
 		return textparse.EntryInvalid, false
 	}
-	rest := line[size+1:]
-	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-		rest = rest[:end]
-	}
-	if !k.known.readSuffix(rest) {
+	rest, ok := k.restOfLine(line[size+1:])
+	if !ok || !k.known.readSuffix(rest, k.open) {
 		return textparse.EntryInvalid, false
 	}
 	k.known.met = line[:size]
@@ -138,52 +140,13 @@ func (k *knownLines) nextKnown() (textparse.Entry, bool) {
 	return textparse.EntrySeries, true
 }
 
-// readSuffix reads a value, and a timestamp if there is one, in their plainest
-// form.
-func (l *knownLine) readSuffix(rest []byte) bool {
-	l.hasTS = false
-	if i := bytes.IndexByte(rest, ' '); i >= 0 {
-		if l.ts, l.hasTS = readDigits(rest[i+1:]); !l.hasTS {
-			return false
-		}
-		rest = rest[:i]
-	}
-	var ok bool
-	l.val, ok = readValue(rest)
-	return ok
+// restOfLine is what comes before the end of a line, if that may be where it is.
+func (k *knownLines) restOfLine(rest []byte) ([]byte, bool) {
+	line, _, ended := bytes.Cut(rest, []byte("\n"))
+	return line, ended || !k.open
 }
 
-func readDigits(b []byte) (int64, bool) {
-	if len(b) == 0 || len(b) > 18 {
-		return 0, false
-	}
-	n := int64(0)
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, true
-}
-
-// readValue reads what parseFloat of textparse does, if it is well-formed.
-func readValue(b []byte) (float64, bool) {
-	if n, ok := readDigits(b); ok && n < 1<<53 {
-		return float64(n), true
-	}
-	s := yoloString(b)
-	if strings.ContainsAny(s, "pP_") {
-		return 0, false
-	}
-	v, err := strconv.ParseFloat(s, 64)
-	if math.IsNaN(v) {
-		v = math.Float64frombits(value.NormalNaN)
-	}
-	return v, err == nil
-}
-
-// nextMeta reads a line of help or type, if it is known.
+// nextMeta reads a line of help, type or unit, if it is known.
 func (k *knownLines) nextMeta(line []byte) (textparse.Entry, bool) {
 	number := k.cache.family(line)
 	if number == 0 {
@@ -192,26 +155,28 @@ func (k *knownLines) nextMeta(line []byte) (textparse.Entry, bool) {
 	e := k.cache.families[number-1]
 	m, size := e.metadata(), len(e.name.Value())
 	name := line[metaPrefix : metaPrefix+size]
-	rest := line[metaPrefix+size+1:]
-	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-		rest = rest[:end]
+	rest, ok := k.restOfLine(line[metaPrefix+size+1:])
+	if !ok {
+		return textparse.EntryInvalid, false
 	}
 	end := metaPrefix + size + 1 + len(rest)
+	var et textparse.Entry
 	switch {
 	case line[2] == 'H' && e.plainHelp && string(rest) == m.Help:
-		k.known.name, k.known.help = name, rest
-	case line[2] == 'T' && string(rest) == typeInText(m.Type):
-		k.known.name, k.known.typ = name, m.Type
+		et, k.known.help = textparse.EntryHelp, rest
+	case line[2] == 'T' && len(rest) > 0 && string(rest) == k.typeInText(m.Type):
+		et, k.known.typ = textparse.EntryType, m.Type
 		k.typeLine = line[:end]
+	case line[2] == 'U' && k.open && string(rest) == m.Unit && endsInUnit(name, m.Unit):
+		et, k.known.unit = textparse.EntryUnit, rest
+		k.unitLine = line[:end]
 	default:
 		return textparse.EntryInvalid, false
 	}
+	k.known.name = name
 	k.cache.familyFound = number
 	k.at += end + 1
-	if line[2] == 'H' {
-		return textparse.EntryHelp, true
-	}
-	return textparse.EntryType, true
+	return et, true
 }
 
 // Series implements textparse.Parser.
@@ -255,7 +220,7 @@ func (k *knownLines) Labels(l *labels.Labels) {
 		k.inner.Labels(l)
 		return
 	}
-	p := k.parseAfterType(k.withType(nil, append(slices.Clip(k.known.met), " 0"...)))
+	p := k.parseAfterHead(k.withHead(nil, append(slices.Clip(k.known.met), " 0\n"...), true))
 	_, _ = p.Next() // The series was accepted before.
 	p.Labels(l)
 }
@@ -263,16 +228,48 @@ func (k *knownLines) Labels(l *labels.Labels) {
 // Comment implements textparse.Parser.
 func (k *knownLines) Comment() []byte { return k.inner.Comment() }
 
-// Unit implements textparse.Parser. The text format has none.
-func (*knownLines) Unit() (name, unit []byte) { return nil, nil }
+// Unit implements textparse.Parser. The name stays as it is while the body does.
+func (k *knownLines) Unit() (name, unit []byte) {
+	if k.isOne {
+		return k.known.name, k.known.unit
+	}
+	name, unit = k.inner.Unit()
+	if !k.plain && k.open {
+		name = k.inBody(name)
+	}
+	return name, unit
+}
 
-// Histogram implements textparse.Parser. The text format has no native ones.
+// Histogram implements textparse.Parser. The formats have no native ones.
 func (*knownLines) Histogram() ([]byte, *int64, *histogram.Histogram, *histogram.FloatHistogram) {
 	return nil, nil, nil, nil
 }
 
-// Exemplar implements textparse.Parser. The text format has none.
-func (*knownLines) Exemplar(*exemplar.Exemplar) bool { return false }
+// Exemplar implements textparse.Parser.
+func (k *knownLines) Exemplar(e *exemplar.Exemplar) bool {
+	if !k.isOne {
+		return k.open && k.inner.Exemplar(e)
+	}
+	l := &k.known
+	if !l.hasExemplar {
+		return false
+	}
+	l.hasExemplar = false
+	e.Value, e.HasTs = l.exemplarVal, l.exemplarHasTS
+	if e.HasTs {
+		e.Ts = l.exemplarTS
+	}
+	k.builder.Reset()
+	for text := bytes.Clone(l.exemplar); text[0] != '}'; {
+		size, name, value := readPair(text)
+		k.builder.Add(name, value)
+		text = text[size:]
+	}
+	k.builder.Sort()
+	e.Labels = k.builder.Labels()
+	return true
+}
 
-// StartTimestamp implements textparse.Parser. The text format has none.
+// StartTimestamp implements textparse.Parser. The text format has none, and those
+// of OpenMetrics are not asked for.
 func (*knownLines) StartTimestamp() int64 { return 0 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/stretchr/testify/require"
@@ -50,16 +51,24 @@ type said struct {
 	fresh int // series that get did not know
 }
 
-// listen reads a text as the append loop does. A parser of PromParser's is
-// used where known is false.
-func listen(cache *scrapeCache, text string, known bool) *said {
+// newParser makes the library's parsers of a format.
+func newParser(format textFormat) func([]byte) textparse.Parser {
+	return func(b []byte) textparse.Parser {
+		if format == openMetrics {
+			return textparse.NewOpenMetricsParser(b, labels.NewSymbolTable(), textparse.WithOMParserTypeAndUnitLabels())
+		}
+		return textparse.NewPromParser(b, labels.NewSymbolTable(), false)
+	}
+}
+
+// listen reads a text as the append loop does. The library's parser is used where
+// known is false.
+func listen(cache *scrapeCache, format textFormat, text string, known bool) *said {
 	body := []byte(text)
-	p := textparse.NewPromParser(append([]byte{}, body...), labels.NewSymbolTable(), false)
-	cache.text = true
+	p := newParser(format)(append([]byte{}, body...))
+	cache.readAs(format)
 	if known {
-		p = newKnownLines(cache, body, func(b []byte) textparse.Parser {
-			return textparse.NewPromParser(b, labels.NewSymbolTable(), false)
-		})
+		p = newKnownLines(cache, body, format, newParser(format))
 	}
 	s := &said{}
 	var name []byte
@@ -83,6 +92,9 @@ func listen(cache *scrapeCache, text string, known bool) *said {
 		case textparse.EntryType:
 			name, e = cache.setType(p.Type())
 			s.lines = append(s.lines, fmt.Sprintf("type %q %+v", name, e.metadata()))
+		case textparse.EntryUnit:
+			name, e = cache.setUnit(p.Unit())
+			s.lines = append(s.lines, fmt.Sprintf("unit %q %+v", name, e.metadata()))
 		case textparse.EntryComment:
 			s.lines = append(s.lines, fmt.Sprintf("comment %q", p.Comment()))
 		case textparse.EntrySeries:
@@ -110,18 +122,22 @@ func (s *said) series(cache *scrapeCache, p textparse.Parser, name []byte) {
 		e = cache.addRef(met, 1, ls)
 	}
 	cache.trackStaleness(e)
+	var ex exemplar.Exemplar
+	for p.Exemplar(&ex) {
+		s.lines = append(s.lines, fmt.Sprintf("exemplar %+v", ex))
+		ex = exemplar.Exemplar{}
+	}
 	s.lines = append(s.lines, fmt.Sprintf("series %q %d %x %v of %q %s", text, at, math.Float64bits(v), already, name, ls))
 }
 
 // read does only what it must to read a text.
-func read(cache *scrapeCache, body []byte, known bool) {
-	parse := func(b []byte) textparse.Parser { return textparse.NewPromParser(b, labels.NewSymbolTable(), false) }
-	cache.text = true
+func read(cache *scrapeCache, format textFormat, body []byte, known bool) {
+	cache.readAs(format)
 	var p textparse.Parser
 	if known {
-		p = newKnownLines(cache, body, parse)
+		p = newKnownLines(cache, body, format, newParser(format))
 	} else {
-		p = parse(body)
+		p = newParser(format)(body)
 	}
 	for {
 		et, err := p.Next()
@@ -133,6 +149,8 @@ func read(cache *scrapeCache, body []byte, known bool) {
 			cache.setHelp(p.Help())
 		case textparse.EntryType:
 			cache.setType(p.Type())
+		case textparse.EntryUnit:
+			cache.setUnit(p.Unit())
 		case textparse.EntrySeries:
 			met, _, _ := p.Series()
 			e, _, _ := cache.get(met)
@@ -149,15 +167,22 @@ func newTestCache() *scrapeCache {
 }
 
 // agree fails when texts, scraped after one another, are read otherwise with
-// the lines of those before known than by PromParser alone.
-func agree(t *testing.T, texts ...string) {
+// the lines of those before known than by the library's parser alone.
+func agree(t *testing.T, format textFormat, texts ...string) {
+	t.Helper()
+	agreeIn(t, []textFormat{format}, texts...)
+}
+
+// agreeIn is agree for texts that are, in turn, of those formats.
+func agreeIn(t *testing.T, formats []textFormat, texts ...string) {
 	t.Helper()
 	with, without := newTestCache(), newTestCache()
 	for i, text := range texts {
-		want := listen(without, text, false)
-		got := listen(with, text, with.entries.len() > 0)
+		format := formats[i%len(formats)]
+		want := listen(without, format, text, false)
+		got := listen(with, format, text, with.entries.len() > 0)
 		if diff := cmp.Diff(want.lines, got.lines); diff != "" {
-			t.Fatalf("text %d %q is read otherwise with those before known (-PromParser +known):\n%s", i, text, diff)
+			t.Fatalf("text %d %q of format %d is read otherwise with those before known (-library +known):\n%s", i, text, format, diff)
 		}
 		require.Equal(t, want.fresh, got.fresh)
 		require.Equal(t, without.ListMetadata(), with.ListMetadata())
@@ -191,7 +216,7 @@ func TestKnownLinesAreReadAsPromParserDoes(t *testing.T) {
 		"blank lines after a run":      {"a 1\n", "b 1\nc 1\nd 1\ne 1\n\n\nf 1\n", "g 1\nh 1\ni 1\nj 1\n\n\n"},
 		"many new":                     {"a 1\n", "a 1\n" + many(1000) + "a 2\n", many(300), many(1000)},
 	} {
-		t.Run(name, func(t *testing.T) { agree(t, texts...) })
+		t.Run(name, func(t *testing.T) { agree(t, promFormat, texts...) })
 	}
 }
 
@@ -207,10 +232,10 @@ func many(n int) string {
 // A report is known by a text that no target may expose as its own.
 func TestReportsAreNoKnownLines(t *testing.T) {
 	cache := newTestCache()
-	listen(cache, "a 1\n", false)
+	listen(cache, promFormat, "a 1\n", false)
 	cache.addRef([]byte("up\xff"), 1, labels.FromStrings("__name__", "up"))
 	cache.iterDone(false)
-	got := listen(cache, "up\xff 1\n", true)
+	got := listen(cache, promFormat, "up\xff 1\n", true)
 	require.Len(t, got.lines, 1)
 	require.Contains(t, got.lines[0], "invalid")
 }
@@ -218,13 +243,13 @@ func TestReportsAreNoKnownLines(t *testing.T) {
 func TestKnownLinesAreNotParsed(t *testing.T) {
 	cache := newTestCache()
 	text := many(500)
-	listen(cache, text, false)
+	listen(cache, promFormat, text, false)
 	parsed := 0
-	k := newKnownLines(cache, []byte(text), func(b []byte) textparse.Parser {
+	k := newKnownLines(cache, []byte(text), promFormat, func(b []byte) textparse.Parser {
 		parsed++
-		return textparse.NewPromParser(b, labels.NewSymbolTable(), false)
+		return newParser(promFormat)(b)
 	})
-	cache.text = true
+	cache.readAs(promFormat)
 	for {
 		et, err := k.Next()
 		if err != nil {
@@ -252,7 +277,7 @@ func FuzzKnownLines(f *testing.F) {
 		if len(a)+len(b) > 1<<14 || len(edits) > 64 {
 			return
 		}
-		agree(t, a, edited(a, edits), b, a, edited(b, edits), edited(a+b, edits))
+		agree(t, promFormat, a, edited(a, edits), b, a, edited(b, edits), edited(a+b, edits))
 	})
 }
 

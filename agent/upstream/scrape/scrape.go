@@ -1094,6 +1094,9 @@ func (c *scrapeCache) setHelp(mfName, help []byte) ([]byte, *metaEntry) {
 }
 
 func (c *scrapeCache) setUnit(mfName, unit []byte) ([]byte, *metaEntry) {
+	if e := c.knownFamily(); e != nil {
+		return mfName, e
+	}
 	c.metaMtx.Lock()
 	defer c.metaMtx.Unlock()
 

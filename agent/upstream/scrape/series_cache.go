@@ -37,7 +37,7 @@ type cacheEntry struct {
 type entryMarks uint16
 
 const (
-	markText    entryMarks = 1 << (15 - iota) // PromParser accepted the text, which is no long one
+	markText    entryMarks = 1 << (15 - iota) // a parser of the format accepted the text, which is no long one
 	markKept                                  // the appender keeps the labels, see labelKeeper
 	markDropped                               // by relabelling
 
@@ -52,7 +52,7 @@ func (e *cacheEntry) unmark(as entryMarks)     { e.text &^= uint16(as) }
 // size is the length of the text, or longText.
 func (e *cacheEntry) size() int { return int(e.text & longText) }
 
-// accept marks what PromParser accepted.
+// accept marks what a parser of the format accepted.
 func (e *cacheEntry) accept() {
 	if e.size() < longText {
 		e.mark(markText)
@@ -102,7 +102,20 @@ type seriesTable struct {
 	foundAt *byte
 	found   uint32
 
-	text bool // what is looked for is what PromParser, or that one, read
+	text   bool       // what is looked for is what a parser of format, or that one, read
+	format textFormat // of which texts are marked
+}
+
+// readAs says which format what is looked for was read in. In another one a text
+// may be something else.
+func (s *seriesTable) readAs(format textFormat) {
+	if s.text = format != otherFormat; !s.text || s.format == format {
+		return
+	}
+	s.format = format
+	for i := range uint32(s.entries.len()) {
+		s.entries.at(i).unmark(markText)
+	}
 }
 
 func newSeriesTable() seriesTable {
@@ -157,8 +170,8 @@ func (s *seriesTable) find(met []byte) (uint32, bool) {
 	return s.lookup(met, hash, check)
 }
 
-// series finds the entry that the text of a line begins with, if PromParser
-// accepted that once.
+// series finds the entry that the text of a line begins with, if a parser of the
+// format accepted that once.
 func (s *seriesTable) series(line []byte) (uint32, bool) {
 	if e, number := s.expected(); e != nil && e.size() < len(line) {
 		if hash, check := s.hashes(line[:e.size()]); e.hash == hash && e.check == check {

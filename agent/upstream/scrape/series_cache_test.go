@@ -173,7 +173,7 @@ func TestLongTexts(t *testing.T) {
 	for _, n := range []int{longText - 1, longText, longText + 1, 1 << 20} {
 		text := []byte("long{a=\"" + strings.Repeat("x", n-len("long{a=\"\"}")) + "\"}")
 		require.Len(t, text, n)
-		cache.text = true
+		cache.readAs(promFormat)
 		cache.addRef(text, 1, labels.FromStrings("text", string(text)))
 		e, ok, _ := cache.get(text)
 		require.True(t, ok)
@@ -196,14 +196,23 @@ func TestCacheEntryIsSmall(t *testing.T) {
 //
 //	go test -run '^$' -bench KnownLines -benchmem ./agent/upstream/scrape
 func BenchmarkKnownLines(b *testing.B) {
-	text := many(1000)
-	for name, known := range map[string]bool{"known": true, "PromParser": false} {
-		b.Run(name, func(b *testing.B) {
+	for _, bench := range []struct {
+		name   string
+		format textFormat
+		known  bool
+		text   string
+	}{
+		{"known", promFormat, true, many(1000)},
+		{"PromParser", promFormat, false, many(1000)},
+		{"OpenMetrics", openMetrics, true, manyOpen(1000)},
+		{"OpenMetricsParser", openMetrics, false, manyOpen(1000)},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
 			cache := newTestCache()
-			listen(cache, text, false)
+			listen(cache, bench.format, bench.text, false)
 			b.ReportAllocs()
 			for b.Loop() {
-				read(cache, []byte(text), known)
+				read(cache, bench.format, []byte(bench.text), bench.known)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/sample")
 		})

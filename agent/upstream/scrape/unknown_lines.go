@@ -8,50 +8,107 @@ import (
 	"io"
 	"unsafe"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
 // This file is Torchbearer's: what a parser of known lines does with others.
 
-// begin makes a parser of the lines that follow, which are not known.
-func (k *knownLines) begin() {
+// endOfText is the last line of OpenMetrics.
+const endOfText = "# EOF"
+
+// atEnd says whether OpenMetrics ends here, as it should or not.
+func (k *knownLines) atEnd() bool {
+	return k.at >= len(k.body) || bytes.HasPrefix(k.body[k.at:], []byte(endOfText))
+}
+
+// leaveRest leaves all the rest to the parser.
+func (k *knownLines) leaveRest() {
+	k.inner = k.parseAfterHead(k.withHead(nil, k.body[min(k.at, len(k.body)):], false))
+	k.plain = true
+}
+
+// begin makes a parser of the lines that follow, which are not known. It is false
+// when all the rest is left to that: OpenMetrics has a line without an end.
+func (k *knownLines) begin() bool {
 	end := k.at
 	for range k.lines {
-		n := bytes.IndexByte(k.body[end:], '\n')
+		rest := k.body[end:]
+		n := bytes.IndexByte(rest, '\n')
+		if k.open && (n < 0 || bytes.HasPrefix(rest, []byte(endOfText))) {
+			break
+		}
 		if n < 0 {
 			end = len(k.body)
 			break
 		}
 		end += n + 1
 	}
+	if k.open && end == k.at {
+		k.leaveRest()
+		return false
+	}
 	k.lines = min(2*k.lines, manyLines)
 	k.runStart, k.runEnd = k.at, end
 	k.runHead = 0
-	if len(k.typeLine) > 0 {
-		k.runHead = len(k.typeLine) + 1
+	for _, line := range [][]byte{k.typeLine, k.unitLine} {
+		if len(line) > 0 {
+			k.runHead += len(line) + 1
+		}
 	}
-	k.run = k.withType(k.run[:0], k.body[k.at:end])
-	k.inner = k.parseAfterType(k.run)
+	k.run = k.withHead(k.run[:0], k.body[k.at:end], true)
+	k.inner = k.parseAfterHead(k.run)
+	return true
 }
 
-// withType appends the last type line and lines to b.
-func (k *knownLines) withType(b, lines []byte) []byte {
-	if len(k.typeLine) > 0 {
-		b = append(append(b, k.typeLine...), '\n')
+// withHead appends the last lines of type and unit, and lines, to b. Those are a
+// text of their own if that is to be whole.
+func (k *knownLines) withHead(b, lines []byte, whole bool) []byte {
+	for _, line := range [][]byte{k.typeLine, k.unitLine} {
+		if len(line) > 0 {
+			b = append(append(b, line...), '\n')
+		}
 	}
 	b = append(b, lines...)
-	if b[len(b)-1] != '\n' {
+	switch {
+	case k.open && whole:
+		b = append(b, endOfText+"\n"...)
+	case !k.open && len(b) > 0 && b[len(b)-1] != '\n':
 		b = append(b, '\n')
+	default:
 	}
 	return b
 }
 
-func (k *knownLines) parseAfterType(b []byte) textparse.Parser {
+// parseAfterHead returns a parser of what withHead made, behind the lines of type
+// and unit, which were accepted before.
+func (k *knownLines) parseAfterHead(b []byte) textparse.Parser {
 	p := k.parse(b)
-	if len(k.typeLine) > 0 {
-		_, _ = p.Next() // It was accepted before.
+	for _, line := range [][]byte{k.typeLine, k.unitLine} {
+		if len(line) > 0 {
+			_, _ = p.Next()
+		}
 	}
 	return p
+}
+
+// endsInUnit says whether OpenMetrics lets a family of that name have that unit.
+func endsInUnit(name []byte, unit string) bool {
+	at := len(name) - len(unit)
+	return unit != "" && at > 0 && name[at-1] == '_' && string(name[at:]) == unit
+}
+
+// typeInText is the word for a type in the body, if it has one.
+func (k *knownLines) typeInText(t model.MetricType) string {
+	switch {
+	case k.open:
+		return string(t)
+	case t == model.MetricTypeUnknown:
+		return "untyped"
+	case t == model.MetricTypeCounter, t == model.MetricTypeGauge, t == model.MetricTypeHistogram, t == model.MetricTypeSummary:
+		return string(t)
+	}
+	return ""
 }
 
 // nextOfRun reads the next entry of lines that are not known. It is false when
@@ -59,16 +116,30 @@ func (k *knownLines) parseAfterType(b []byte) textparse.Parser {
 func (k *knownLines) nextOfRun() (textparse.Entry, bool) {
 	et, err := k.inner.Next()
 	switch {
+	case err == nil && k.open && et == textparse.EntrySeries && k.breaksOff():
+		k.leaveRest()
+		et, err = k.inner.Next()
+		return et, err == nil
 	case err == nil:
 		k.pass(et)
 		return et, true
 	case errors.Is(err, io.EOF) && len(bytes.Trim(k.body[min(k.at, k.runEnd):k.runEnd], " \t\n")) == 0:
 		k.at, k.inner = max(k.at, k.runEnd), nil // Blank lines after the run were passed already.
 	default:
-		k.inner = k.parseAfterType(k.withType(nil, k.body[k.at:]))
-		k.plain = true
+		k.leaveRest()
 	}
 	return et, false
+}
+
+// breaksOff says whether the parser of OpenMetrics stopped behind the value of a
+// series and not at the end of the line: what follows there is no token, which it
+// says when it is to read on.
+func (k *knownLines) breaksOff() bool {
+	met, _, _ := k.inner.Series()
+	line := k.body[k.whereInBody(met)+len(met):]
+	line = bytes.TrimPrefix(line[:max(bytes.IndexByte(line, '\n'), 0)], []byte(" "))
+	_, rest, spaced := bytes.Cut(line, []byte(" "))
+	return spaced && !bytes.HasPrefix(rest, []byte("# {")) && (len(rest) == 0 || rest[0] == ' ' || rest[0] == '#')
 }
 
 // pass goes past an entry of the run.
@@ -79,6 +150,8 @@ func (k *knownLines) pass(et textparse.Entry) {
 		in, _ = k.inner.Help()
 	case textparse.EntryType:
 		in, _ = k.inner.Type()
+	case textparse.EntryUnit:
+		in, _ = k.inner.Unit()
 	case textparse.EntryComment:
 		in = k.inner.Comment()
 	default:
@@ -91,8 +164,12 @@ func (k *knownLines) pass(et textparse.Entry) {
 	} else {
 		end = len(k.body)
 	}
-	if et == textparse.EntryType {
+	switch et {
+	case textparse.EntryType:
 		k.typeLine = k.body[begin:end]
+	case textparse.EntryUnit:
+		k.unitLine = k.body[begin:end]
+	default:
 	}
 	k.at = end + 1
 }
