@@ -98,7 +98,7 @@ fuzz: ## Every fuzz target whose name has FUZZ in it, a basic regexp, for FUZZTI
 	while read -r package file; do \
 		if [ -z "$$package" ]; then continue; fi; \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file" | grep '$(FUZZ)'); do \
-			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package"; \
 		done; \
 	done
 
