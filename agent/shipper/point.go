@@ -45,7 +45,7 @@ type series struct {
 
 	window   uint32 // the number of the one that it had a point in last
 	last     int32  // index of that point
-	grouping uint32 // and rank are for group
+	grouping uint32 // and rank are for group, and tell same
 
 	stand bool // it stands for something that is not sent
 	part  bool // its points are of a histogram that counts by another series

@@ -63,41 +63,40 @@ func (m *metaEntry) api() MetricMetadata {
 	return MetricMetadata{MetricFamily: m.name.Value(), Type: said.Type, Help: said.Help, Unit: said.Unit}
 }
 
-// is says whether it is the family of that name.
-func (m *metaEntry) is(name []byte) bool { return m.name.Value() == string(name) }
-
 // begins says whether a line is of this family.
 func (m *metaEntry) begins(line []byte) bool {
 	name := m.name.Value()
 	return m.plainName && len(name) < len(line) && line[len(name)] == ' ' && string(line[:len(name)]) == name
 }
 
-// expectedFamilies are 1 + the numbers of those that something is likely to be
-// told of now: the last one once more, and the one that followed it.
-func (c *familyChain) expectedFamilies() [2]uint32 {
-	if c.lastFamily == 0 {
-		return [2]uint32{c.firstFamily}
+// expectedFamily returns the number of the family that it is, of those that something is
+// likely to be told of now: the last one once more, and the one that followed it.
+func (c *familyChain) expectedFamily(is func(*metaEntry) bool) (uint32, bool) {
+	next := c.firstFamily
+	if c.lastFamily > 0 {
+		last := c.families[c.lastFamily-1]
+		if is(last) {
+			return c.lastFamily - 1, true
+		}
+		next = last.next
 	}
-	return [2]uint32{c.lastFamily, c.families[c.lastFamily-1].next}
+	if next > 0 && is(c.families[next-1]) {
+		return next - 1, true
+	}
+	return 0, false
 }
 
-// family returns 1 + the number of the one that a line "# HELP name …", "# TYPE
-// name …" or "# UNIT name …" is expected to be of, or 0.
-func (c *familyChain) family(line []byte) uint32 {
+// family returns the number of the one that a line "# HELP name …", "# TYPE name …"
+// or "# UNIT name …" is expected to be of, if it is.
+func (c *familyChain) family(line []byte) (uint32, bool) {
 	if len(line) < metaPrefix {
-		return 0
+		return 0, false
 	}
 	switch string(line[:metaPrefix]) {
 	case "# HELP ", "# TYPE ", "# UNIT ":
-	default:
-		return 0
+		return c.expectedFamily(func(m *metaEntry) bool { return m.begins(line[metaPrefix:]) })
 	}
-	for _, number := range c.expectedFamilies() {
-		if number > 0 && c.families[number-1].begins(line[metaPrefix:]) {
-			return number
-		}
-	}
-	return 0
+	return 0, false
 }
 
 // knownFamily returns what the parser of known lines found, once. Nothing that
@@ -123,10 +122,8 @@ func (c *scrapeCache) tell(mfName []byte) *metaEntry {
 // findFamily returns the number of the family of a name, which it makes if there
 // is none.
 func (c *scrapeCache) findFamily(mfName []byte) uint32 {
-	for _, number := range c.expectedFamilies() {
-		if number > 0 && c.families[number-1].is(mfName) {
-			return number - 1
-		}
+	if number, ok := c.expectedFamily(func(m *metaEntry) bool { return m.name.Value() == string(mfName) }); ok {
+		return number
 	}
 	if number, ok := c.index()[string(mfName)]; ok {
 		return number

@@ -2,9 +2,13 @@
 
 package scrape
 
-import "github.com/prometheus/prometheus/model/textparse"
+import (
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/textparse"
+)
 
-// This file is Torchbearer's: it says of which texts lines are known.
+// This file is Torchbearer's: it says of which texts lines are known, and how those
+// differ.
 
 // textFormat is one of which lines are known.
 type textFormat uint8
@@ -46,4 +50,23 @@ func (sl *scrapeLoop) formatOf(p textparse.Parser) textFormat {
 	default:
 	}
 	return otherFormat
+}
+
+// endsInUnit says whether OpenMetrics lets a family of that name have that unit.
+func endsInUnit(name []byte, unit string) bool {
+	at := len(name) - len(unit)
+	return unit != "" && at > 0 && name[at-1] == '_' && string(name[at:]) == unit
+}
+
+// typeInText is the word for a type in the body, if it has one.
+func (k *knownLines) typeInText(t model.MetricType) string {
+	switch {
+	case k.open:
+		return string(t)
+	case t == model.MetricTypeUnknown:
+		return "untyped"
+	case t == model.MetricTypeCounter, t == model.MetricTypeGauge, t == model.MetricTypeHistogram, t == model.MetricTypeSummary:
+		return string(t)
+	}
+	return ""
 }

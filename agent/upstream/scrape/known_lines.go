@@ -32,10 +32,9 @@ type knownLines struct {
 	open  bool // the body is OpenMetrics, of which each line ends, also the last one
 	parse func([]byte) textparse.Parser
 
-	body     []byte
-	at       int    // where the next line begins
-	typeLine []byte // the last one
-	unitLine []byte // the last one
+	body []byte
+	at   int       // where the next line begins
+	told [2][]byte // the last typeLine and unitLine
 
 	known   knownLine // what was read, if it is that
 	isOne   bool
@@ -68,6 +67,12 @@ type knownLine struct {
 	typ  model.MetricType
 	unit []byte
 }
+
+// Lines that mean something for those after them.
+const (
+	typeLine = iota
+	unitLine
+)
 
 // How many lines that are not known are given to the parser at once.
 const (
@@ -148,11 +153,11 @@ func (k *knownLines) restOfLine(rest []byte) ([]byte, bool) {
 
 // nextMeta reads a line of help, type or unit, if it is known.
 func (k *knownLines) nextMeta(line []byte) (textparse.Entry, bool) {
-	number := k.cache.family(line)
-	if number == 0 {
+	number, ok := k.cache.family(line)
+	if !ok {
 		return textparse.EntryInvalid, false
 	}
-	e := k.cache.families[number-1]
+	e := k.cache.families[number]
 	m, size := e.metadata(), len(e.name.Value())
 	name := line[metaPrefix : metaPrefix+size]
 	rest, ok := k.restOfLine(line[metaPrefix+size+1:])
@@ -166,15 +171,15 @@ func (k *knownLines) nextMeta(line []byte) (textparse.Entry, bool) {
 		et, k.known.help = textparse.EntryHelp, rest
 	case line[2] == 'T' && len(rest) > 0 && string(rest) == k.typeInText(m.Type):
 		et, k.known.typ = textparse.EntryType, m.Type
-		k.typeLine = line[:end]
+		k.told[typeLine] = line[:end]
 	case line[2] == 'U' && k.open && string(rest) == m.Unit && endsInUnit(name, m.Unit):
 		et, k.known.unit = textparse.EntryUnit, rest
-		k.unitLine = line[:end]
+		k.told[unitLine] = line[:end]
 	default:
 		return textparse.EntryInvalid, false
 	}
 	k.known.name = name
-	k.cache.familyFound = number
+	k.cache.familyFound = number + 1
 	k.at += end + 1
 	return et, true
 }
@@ -196,10 +201,7 @@ func (k *knownLines) Help() (name, help []byte) {
 		return k.known.name, k.known.help
 	}
 	name, help = k.inner.Help()
-	if !k.plain {
-		name = k.inBody(name)
-	}
-	return name, help
+	return k.inBody(name), help
 }
 
 // Type implements textparse.Parser. The name stays as it is while the body does.
@@ -208,10 +210,7 @@ func (k *knownLines) Type() ([]byte, model.MetricType) {
 		return k.known.name, k.known.typ
 	}
 	name, typ := k.inner.Type()
-	if !k.plain {
-		name = k.inBody(name)
-	}
-	return name, typ
+	return k.inBody(name), typ
 }
 
 // Labels implements textparse.Parser.
@@ -220,7 +219,8 @@ func (k *knownLines) Labels(l *labels.Labels) {
 		k.inner.Labels(l)
 		return
 	}
-	p := k.parseAfterHead(k.withHead(nil, append(slices.Clip(k.known.met), " 0\n"...), true))
+	text, _ := k.withHead(nil, append(slices.Clip(k.known.met), " 0\n"...), true)
+	p := k.parseAfterHead(text)
 	_, _ = p.Next() // The series was accepted before.
 	p.Labels(l)
 }
@@ -234,10 +234,7 @@ func (k *knownLines) Unit() (name, unit []byte) {
 		return k.known.name, k.known.unit
 	}
 	name, unit = k.inner.Unit()
-	if !k.plain && k.open {
-		name = k.inBody(name)
-	}
-	return name, unit
+	return k.inBody(name), unit
 }
 
 // Histogram implements textparse.Parser. The formats have no native ones.

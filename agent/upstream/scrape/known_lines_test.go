@@ -241,15 +241,26 @@ func TestReportsAreNoKnownLines(t *testing.T) {
 }
 
 func TestKnownLinesAreNotParsed(t *testing.T) {
-	cache := newTestCache()
-	text := many(500)
-	listen(cache, promFormat, text, false)
-	parsed := 0
-	k := newKnownLines(cache, []byte(text), promFormat, func(b []byte) textparse.Parser {
-		parsed++
-		return newParser(promFormat)(b)
+	parsed := parsedOf(t, promFormat, many(500), func(k *knownLines) {
+		var ls labels.Labels
+		k.Labels(&ls)
+		require.Equal(t, "many_bucket", ls.Get("__name__"))
 	})
-	cache.readAs(promFormat)
+	require.Equal(t, 500, parsed, "only for the labels")
+}
+
+// parsedOf counts the parsers that it takes to read a text of 500 series that was
+// read before. each is called for those.
+func parsedOf(t *testing.T, format textFormat, text string, each func(*knownLines)) (parsed int) {
+	t.Helper()
+	cache := newTestCache()
+	listen(cache, format, text, false)
+	k := newKnownLines(cache, []byte(text), format, func(b []byte) textparse.Parser {
+		parsed++
+		return newParser(format)(b)
+	})
+	cache.readAs(format)
+	samples := 0
 	for {
 		et, err := k.Next()
 		if err != nil {
@@ -262,11 +273,11 @@ func TestKnownLinesAreNotParsed(t *testing.T) {
 		met, _, _ := k.Series()
 		_, ok, _ := cache.get(met)
 		require.True(t, ok)
-		var ls labels.Labels
-		k.Labels(&ls)
-		require.Equal(t, "many_bucket", ls.Get("__name__"))
+		samples++
+		each(k)
 	}
-	require.Equal(t, 500, parsed, "only for the labels")
+	require.Equal(t, 500, samples)
+	return parsed
 }
 
 func FuzzKnownLines(f *testing.F) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/prometheus/model/textparse"
 	"github.com/stretchr/testify/require"
 )
 
@@ -115,31 +114,7 @@ func TestKnownOpenMetricsAreNotParsed(t *testing.T) {
 		strings.Replace(manyOpen(500), "\"250\"} 250", "\"250\"} 250 # {trace_id=\"x\"} 1 2.5", 1):     1,
 		strings.Replace(manyOpen(500), "\"250\"} 250", "\"250\"} 250 # {trace_id=\"x\\\\\"} 1 2.5", 1): 2,
 	} {
-		cache := newTestCache()
-		listen(cache, openMetrics, text, false)
-		parsed := 0
-		cache.readAs(openMetrics)
-		k := newKnownLines(cache, []byte(text), openMetrics, func(b []byte) textparse.Parser {
-			parsed++
-			return newParser(openMetrics)(b)
-		})
-		samples := 0
-		for {
-			et, err := k.Next()
-			if err != nil {
-				break
-			}
-			if et == textparse.EntryType {
-				cache.setType(k.Type())
-				continue
-			}
-			met, _, _ := k.Series()
-			_, ok, _ := cache.get(met)
-			require.True(t, ok)
-			samples++
-		}
-		require.Equal(t, 500, samples)
-		require.Equal(t, want, parsed)
+		require.Equal(t, want, parsedOf(t, openMetrics, text, func(*knownLines) {}))
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"unsafe"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/textparse"
 )
 
@@ -24,7 +23,8 @@ func (k *knownLines) atEnd() bool {
 
 // leaveRest leaves all the rest to the parser.
 func (k *knownLines) leaveRest() {
-	k.inner = k.parseAfterHead(k.withHead(nil, k.body[min(k.at, len(k.body)):], false))
+	text, _ := k.withHead(nil, k.body[min(k.at, len(k.body)):], false)
+	k.inner = k.parseAfterHead(text)
 	k.plain = true
 }
 
@@ -50,25 +50,20 @@ func (k *knownLines) begin() bool {
 	}
 	k.lines = min(2*k.lines, manyLines)
 	k.runStart, k.runEnd = k.at, end
-	k.runHead = 0
-	for _, line := range [][]byte{k.typeLine, k.unitLine} {
-		if len(line) > 0 {
-			k.runHead += len(line) + 1
-		}
-	}
-	k.run = k.withHead(k.run[:0], k.body[k.at:end], true)
+	k.run, k.runHead = k.withHead(k.run[:0], k.body[k.at:end], true)
 	k.inner = k.parseAfterHead(k.run)
 	return true
 }
 
-// withHead appends the last lines of type and unit, and lines, to b. Those are a
-// text of their own if that is to be whole.
-func (k *knownLines) withHead(b, lines []byte, whole bool) []byte {
-	for _, line := range [][]byte{k.typeLine, k.unitLine} {
+// withHead appends the last lines of type and unit, whose end is head, and lines,
+// to b. Those are a text of their own if that is to be whole.
+func (k *knownLines) withHead(b, lines []byte, whole bool) (text []byte, head int) {
+	for _, line := range k.told {
 		if len(line) > 0 {
 			b = append(append(b, line...), '\n')
 		}
 	}
+	head = len(b)
 	b = append(b, lines...)
 	switch {
 	case k.open && whole:
@@ -77,38 +72,19 @@ func (k *knownLines) withHead(b, lines []byte, whole bool) []byte {
 		b = append(b, '\n')
 	default:
 	}
-	return b
+	return b, head
 }
 
 // parseAfterHead returns a parser of what withHead made, behind the lines of type
 // and unit, which were accepted before.
 func (k *knownLines) parseAfterHead(b []byte) textparse.Parser {
 	p := k.parse(b)
-	for _, line := range [][]byte{k.typeLine, k.unitLine} {
+	for _, line := range k.told {
 		if len(line) > 0 {
 			_, _ = p.Next()
 		}
 	}
 	return p
-}
-
-// endsInUnit says whether OpenMetrics lets a family of that name have that unit.
-func endsInUnit(name []byte, unit string) bool {
-	at := len(name) - len(unit)
-	return unit != "" && at > 0 && name[at-1] == '_' && string(name[at:]) == unit
-}
-
-// typeInText is the word for a type in the body, if it has one.
-func (k *knownLines) typeInText(t model.MetricType) string {
-	switch {
-	case k.open:
-		return string(t)
-	case t == model.MetricTypeUnknown:
-		return "untyped"
-	case t == model.MetricTypeCounter, t == model.MetricTypeGauge, t == model.MetricTypeHistogram, t == model.MetricTypeSummary:
-		return string(t)
-	}
-	return ""
 }
 
 // nextOfRun reads the next entry of lines that are not known. It is false when
@@ -166,9 +142,9 @@ func (k *knownLines) pass(et textparse.Entry) {
 	}
 	switch et {
 	case textparse.EntryType:
-		k.typeLine = k.body[begin:end]
+		k.told[typeLine] = k.body[begin:end]
 	case textparse.EntryUnit:
-		k.unitLine = k.body[begin:end]
+		k.told[unitLine] = k.body[begin:end]
 	default:
 	}
 	k.at = end + 1
@@ -180,8 +156,12 @@ func (k *knownLines) whereInBody(part []byte) int {
 	return k.runStart + offset - k.runHead
 }
 
-// inBody is what a part of the run is a copy of.
+// inBody is what a part of the run is a copy of. What the parser of all the rest
+// has stays as it is.
 func (k *knownLines) inBody(part []byte) []byte {
+	if k.plain {
+		return part
+	}
 	begin := k.whereInBody(part)
 	return k.body[begin : begin+len(part)]
 }
