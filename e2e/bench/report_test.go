@@ -83,6 +83,9 @@ func sample(t *testing.T) *report {
 	add("big", base, of(4.5, 480, 14, 9))
 	r.add("big", peer, cost{}, errors.New("it has ended"))
 	add("big", ours, of(6.75, 120, 14, 9))
+	add("exporters", base, of(5, 100, 20, 16))
+	add("exporters", peer, of(2, 40, 10, 0))
+	add("exporters", ours, of(2.5, 30, 18, 12))
 	r.add("churn", base, cost{}, errors.New("it has ended"))
 	add("churn", ours, of(2, 70, 9, 9.123))
 	caught := func(c cost, seconds float64) cost { c.caughtUp = seconds; return c }
@@ -176,12 +179,12 @@ func TestPlot(t *testing.T) {
 	}
 	golden(t, "plot.svg", picture)
 	heights, tips := bars(t, picture)
-	// Three values of three agents under five loads.
-	if len(heights) != 3*3*5 || len(tips) != len(heights) {
+	// Three values of three agents under six loads.
+	if len(heights) != 3*3*6 || len(tips) != len(heights) {
 		t.Fatalf("%d bars with %d tips", len(heights), len(tips))
 	}
 	values := []func(cost) float64{func(c cost) float64 { return c.cpu }, func(c cost) float64 { return c.resident }, func(c cost) float64 { return c.wire }}
-	loads, agents := []string{"node", "big", "churn", "outage", "slow"}, []string{base, peer, ours}
+	loads, agents := []string{"node", "big", "exporters", "churn", "outage", "slow"}, []string{base, peer, ours}
 	for p, value := range values {
 		one := 0.0 // the height of the ratio 1 in this panel
 		for l, load := range loads {

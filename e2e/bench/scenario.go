@@ -35,9 +35,11 @@ const slowness = 2 * time.Second
 // scenarios are all, in the order of the tables.
 func scenarios() []scenario {
 	node := load.Options{Targets: 60, Series: 500}
+	exporters := load.Options{Targets: 60, Series: 500, Exporters: true}
 	return []scenario{
 		{name: "node", what: "a node", load: node, interval: 5 * time.Second},
 		{name: "big", what: "ten times as much", load: load.Options{Targets: 300, Series: 1000}, interval: 15 * time.Second},
+		{name: "exporters", what: "a node whose targets show what exporters do: families of counters, gauges and histograms", load: exporters, interval: 5 * time.Second},
 		{name: "churn", what: "a node on which a tenth of the series are new each minute", load: renewed(node), interval: 5 * time.Second},
 		{name: "outage", what: "a node whose receiver answers 503 for the first half of the time, then is well", load: node, interval: 5 * time.Second, event: outage},
 		{name: "slow", what: fmt.Sprintf("a node with two receivers, one of which takes %s for each answer", spelled(slowness)), load: node, interval: 5 * time.Second, event: slow},
@@ -61,7 +63,9 @@ type changes struct {
 
 // changed is the scenario with other numbers. Series that come and go live for a minute.
 func (s scenario) changed(c changes) scenario {
-	s.load.Labels, s.load.Spread = c.labels, true
+	if !s.load.Exporters {
+		s.load.Labels, s.load.Spread = c.labels, true
+	}
 	if s.event != starting {
 		if c.targets > 0 {
 			s.load.Targets = c.targets

@@ -23,7 +23,7 @@ func TestPick(t *testing.T) {
 			t.Errorf("%q picks %s, %v, want %s", only, got, err, want)
 		}
 	}
-	f("", "node,big,churn,outage,slow,start")
+	f("", "node,big,exporters,churn,outage,slow,start")
 	f("slow,node", "node,slow")
 	if _, err := pick(scenarios(), "node,bog"); err == nil || !strings.Contains(err.Error(), `no load "bog"`) {
 		t.Errorf("a load that is not there: %v", err)

@@ -71,7 +71,7 @@ func (t *trial) open(ctx context.Context) (err error) {
 	}
 	w := work{interval: t.scenario.interval, targets: t.fleet.Addresses(), dir: t.dir}
 	for range receivers {
-		d := receiver.NewCounter(load.Step, load.Metric, load.ChurnMetric)
+		d := receiver.NewCounter(load.Step, load.Prefix)
 		if err := d.Listen("127.0.0.1:0"); err != nil { //nolint:contextcheck // Its server ends by Close.
 			return err
 		}

@@ -34,7 +34,7 @@ func staged(t *testing.T) *trial {
 	if tr.fleet, err = load.Open(tr.scenario.load); err != nil {
 		t.Fatal(err)
 	}
-	d := receiver.NewCounter(load.Step, load.Metric, load.ChurnMetric)
+	d := receiver.NewCounter(load.Step, load.Prefix)
 	tr.destinations = []*receiver.Counter{d}
 	if err := d.Listen("127.0.0.1:0"); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 // ChurnMetric is the name of the series that come and go. Beside the label "series" they have "since", the number of
 // series before them with the same "series".
-const ChurnMetric = "load_churn"
+const ChurnMetric = Prefix + "churn"
 
 // A Scrape is what a target knows of an answer that it has given to the end.
 type Scrape struct {

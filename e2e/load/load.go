@@ -19,7 +19,7 @@ import (
 )
 
 // Metric is the name of every series of the load; each series has a label "series" with its number from 0.
-const Metric = "load_value"
+const Metric = Prefix + "value"
 
 // Step is larger than any number of a scrape.
 const Step = 1 << 20
@@ -37,6 +37,9 @@ type Options struct {
 	Spread bool
 	// Exemplars puts one with a long random text on every series, so that a scrape takes much room in a log.
 	Exemplars bool
+	// Exporters makes the targets show what exporters do, in place of series of one metric: counters, gauges and histograms, of
+	// a few series a family, with numbers of up to 16 digits. Their names begin with Prefix. It goes alone, or with Churn.
+	Exporters bool
 }
 
 // Fleet serves the targets, each on a port of 127.0.0.1, and a list of them for http_sd_configs. Its methods may
@@ -44,6 +47,7 @@ type Options struct {
 type Fleet struct {
 	options Options
 	targets []*target
+	lines   []line // of Exporters
 	servers sync.WaitGroup
 	all     []*http.Server
 	listURL string
@@ -74,6 +78,9 @@ func Open(options Options) (*Fleet, error) {
 	f := &Fleet{options: options}
 	f.options.Targets = max(f.options.Targets, 1)
 	f.options.Series = max(f.options.Series, 1)
+	if f.options.Exporters {
+		f.lines = exporterLines(f.options.Series)
+	}
 	for range f.options.Targets {
 		t := &target{}
 		address, err := f.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.scrape(t, w, r) }))
@@ -236,6 +243,9 @@ func (f *Fleet) write(w http.ResponseWriter, r *http.Request, k int) error {
 }
 
 func (f *Fleet) appendBody(b []byte, k int) []byte {
+	if f.options.Exporters {
+		return f.appendChurn(f.appendExporter(b, k), k)
+	}
 	b = append(b, "# HELP "+Metric+" The number of the scrape.\n# TYPE "+Metric+" gauge\n"...)
 	for j := range f.options.Series {
 		b = append(b, Metric+`{series="`...)
@@ -255,9 +265,11 @@ func (f *Fleet) value(j, k int) int64 {
 	if !f.options.Spread {
 		return int64(k)
 	}
-	own := uint32(j+1) * 2654435761 >> 20 // Neighbours have nothing in common; 4,096 are different.
-	return int64(k) + int64(own)*Step
+	return int64(k) + int64(spread(uint32(j)))*Step
 }
+
+// spread is the multiple of Step that series j has. Neighbours have nothing in common; 4,096 are different.
+func spread(j uint32) uint32 { return (j + 1) * 2654435761 >> 20 }
 
 func (f *Fleet) appendLabels(b []byte) []byte {
 	if f.options.Labels != "" {

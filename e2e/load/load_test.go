@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 )
 
@@ -150,4 +153,50 @@ func TestExemplars(t *testing.T) {
 	if !strings.Contains(body, "load_value{series=\"0\"} 1 # {trace_id=\"") || !strings.HasSuffix(body, "\n# EOF\n") {
 		t.Errorf("it is no OpenMetrics with exemplars:\n%s", body)
 	}
+}
+
+// TestExporters: every form of answer is what client libraries write, of as many samples as are asked for, each with the number
+// of the scrape; and gauges change in more than that.
+func TestExporters(t *testing.T) {
+	for _, series := range []int{1, 3, 30, 41, 500} {
+		f := open(t, Options{Series: series, Exporters: true})
+		address := "http://" + f.Addresses()[0]
+		first := exported(t, address, 1)
+		second := exported(t, address, 2)
+		if len(second) != series || f.Each() != series {
+			t.Errorf("%d series are %d samples, and %d in a count of them", series, len(second), f.Each())
+		}
+		changed := 0
+		for name, value := range second {
+			if value-1 != first[name] {
+				changed++
+			}
+		}
+		if series == 500 && (changed < 100 || changed > 200) {
+			t.Errorf("of 500 samples %d differ in more than the number of the scrape", changed)
+		}
+	}
+}
+
+// exported reads an answer, whose samples have to be of scrape k, by name and labels.
+func exported(t *testing.T, address string, k int64) map[string]float64 {
+	t.Helper()
+	_, body := get(t, address)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	if _, err := parser.TextToMetricFamilies(strings.NewReader(body)); err != nil {
+		t.Fatalf("it is no exposition: %v", err)
+	}
+	samples := map[string]float64{}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil || value != math.Trunc(value) || int64(value)%Step != k || !strings.HasPrefix(name, Prefix) {
+			t.Errorf("%q is no sample of scrape %d: %v", line, k, err)
+		}
+		samples[name] = value
+	}
+	return samples
 }

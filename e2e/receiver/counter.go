@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,8 +19,8 @@ import (
 // that is measured. It is an http.Handler that takes remote write on any path. Its methods may be called at any time and
 // from any goroutine.
 type Counter struct {
-	step    int
-	metrics []string
+	step     int
+	prefixes []string
 
 	mu        sync.Mutex // guards all below
 	status    int
@@ -51,10 +52,10 @@ type counted struct {
 
 var _ http.Handler = (*Counter)(nil)
 
-// NewCounter returns a receiver of these metrics that is not listening. The number of a scrape is what is left of a value
-// without the multiples of step.
-func NewCounter(step int, metrics ...string) *Counter {
-	return &Counter{step: step, metrics: metrics, series: map[string]*counted{}, instances: map[string]*tally{}}
+// NewCounter returns a receiver that is not listening. The metrics that it counts are those whose names begin with one of these
+// prefixes. The number of a scrape is what is left of a value without the multiples of step.
+func NewCounter(step int, prefixes ...string) *Counter {
+	return &Counter{step: step, prefixes: prefixes, series: map[string]*counted{}, instances: map[string]*tally{}}
 }
 
 // Listen serves on address (127.0.0.1:0 for a free port) until Close.
@@ -171,7 +172,7 @@ func (c *Counter) introduceLocked(key []byte) *counted {
 			instance = string(words[i+1])
 		}
 	}
-	if !slices.Contains(c.metrics, metric) {
+	if !slices.ContainsFunc(c.prefixes, func(prefix string) bool { return strings.HasPrefix(metric, prefix) }) {
 		return nil
 	}
 	of, ok := c.instances[instance]
