@@ -16,6 +16,7 @@ type cost struct {
 	sleeps                    float64 // a second, of all threads
 	work                      float64 // scrapes, of those that the interval asks for
 	lost, repeated, disorder  float64 // samples
+	altered                   float64 // samples whose value is not quite what the target has shown
 	caughtUp                  float64 // seconds from the end of the outage until nothing of it was missing
 	behind, behindSlow        float64 // seconds, of the two destinations
 	start                     float64 // seconds to the first scrape
@@ -26,7 +27,7 @@ func none() float64 { return math.NaN() }
 
 func unmeasured() cost {
 	n := none()
-	return cost{cpu: n, resident: n, anonymous: n, peak: n, wire: n, disk: n, sleeps: n, work: n, lost: n, repeated: n, disorder: n, caughtUp: n, behind: n, behindSlow: n, start: n, rig: n}
+	return cost{cpu: n, resident: n, anonymous: n, peak: n, wire: n, disk: n, sleeps: n, work: n, lost: n, repeated: n, disorder: n, altered: n, caughtUp: n, behind: n, behindSlow: n, start: n, rig: n}
 }
 
 // String is for the one who waits.
@@ -47,6 +48,7 @@ func (c cost) String() string {
 	add("%.0f lost", c.lost)
 	add("%.0f repeated", c.repeated)
 	add("%.0f out of order", c.disorder)
+	add("%.0f with another value", c.altered)
 	add("%.2f of the scrapes", c.work)
 	add("caught up in %.1f s", c.caughtUp)
 	add("%.1f s behind", c.behind)
@@ -83,6 +85,7 @@ func together(rounds []cost) cost {
 		lost:     worst(func(c cost) float64 { return c.lost }),
 		repeated: worst(func(c cost) float64 { return c.repeated }),
 		disorder: worst(func(c cost) float64 { return c.disorder }),
+		altered:  worst(func(c cost) float64 { return c.altered }),
 		rig:      worst(func(c cost) float64 { return c.rig }),
 		work:     -worst(func(c cost) float64 { return -c.work }),
 	}

@@ -95,7 +95,7 @@ func (t *trial) measure(ctx context.Context) (cost, error) {
 
 // audit compares what the targets have shown in all with what has come.
 func (t *trial) audit(result *cost) error {
-	result.lost, result.repeated, result.disorder = 0, 0, 0
+	result.lost, result.repeated, result.disorder, result.altered = 0, 0, 0, 0
 	for i, d := range t.destinations {
 		totals := d.Totals()
 		if totals.Wrong != "" {
@@ -103,6 +103,7 @@ func (t *trial) audit(result *cost) error {
 		}
 		result.repeated += float64(totals.Repeats)
 		result.disorder += float64(totals.Disorder)
+		result.altered += float64(totals.Altered)
 		surplus := totals.Samples
 		for target, address := range t.fleet.Addresses() {
 			numbers := d.Of(address)

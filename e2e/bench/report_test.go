@@ -66,7 +66,7 @@ func sample(t *testing.T) *report {
 		c := unmeasured()
 		c.cpu, c.resident, c.anonymous, c.peak, c.wire, c.disk = cpu, resident, resident/2, resident*1.5, wire, disk
 		c.sleeps = 40 * cpu
-		c.work, c.lost, c.repeated, c.disorder, c.rig = 1.001, 0, 0, 0, 0.0625
+		c.work, c.lost, c.repeated, c.disorder, c.altered, c.rig = 1.001, 0, 0, 0, 0, 0.0625
 		return c
 	}
 	add := func(load, agent string, rounds ...cost) {
@@ -78,7 +78,7 @@ func sample(t *testing.T) *report {
 	add("node", baseOld, of(5.6, 124, 28, 9.4))
 	add("node", peer, of(2.75, 40, 4.5, 0))
 	lossy := of(1.375, 60, 7, 9)
-	lossy.lost, lossy.repeated, lossy.disorder, lossy.work = 7, 3, 2, 0.9
+	lossy.lost, lossy.repeated, lossy.disorder, lossy.altered, lossy.work = 7, 3, 2, 5, 0.9
 	add("node", ours, of(1.375, 60, 7, 9), lossy, of(1.375, 60, 7, 9))
 	add("big", base, of(4.5, 480, 14, 9))
 	r.add("big", peer, cost{}, errors.New("it has ended"))

@@ -31,11 +31,11 @@ func (r *report) costs() string {
 
 // more has what else was measured by load.
 func (r *report) more() string {
-	return r.byLoad([]string{"peak MB", "ratio", "disk bytes a sample", "ratio", "sleeps a second", "ratio", "scrapes done", "samples repeated", "out of order", "caught up in s", "behind by s", "slow one behind by s"},
+	return r.byLoad([]string{"peak MB", "ratio", "disk bytes a sample", "ratio", "sleeps a second", "ratio", "scrapes done", "samples repeated", "out of order", "values altered", "caught up in s", "behind by s", "slow one behind by s"},
 		func(c, of cost) []string {
 			return []string{
 				number(c.peak, 0), ratio(c.peak, of.peak), number(c.disk, 1), ratio(c.disk, of.disk), number(c.sleeps, 0), ratio(c.sleeps, of.sleeps),
-				share(c.work), loud(c.repeated), number(c.disorder, 0), where(c.caughtUp), where(c.behind), where(c.behindSlow),
+				share(c.work), loud(c.repeated), number(c.disorder, 0), loud(c.altered), where(c.caughtUp), where(c.behind), where(c.behindSlow),
 			}
 		})
 }

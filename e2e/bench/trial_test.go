@@ -186,8 +186,8 @@ func TestTrial(t *testing.T) {
 				}
 				return
 			}
-			if c.lost != 0 || c.repeated != 0 || c.disorder != 0 {
-				t.Errorf("%v are lost, %v repeated, %v out of order", c.lost, c.repeated, c.disorder)
+			if c.lost != 0 || c.repeated != 0 || c.disorder != 0 || c.altered != 0 {
+				t.Errorf("%v are lost, %v repeated, %v out of order, %v altered", c.lost, c.repeated, c.disorder, c.altered)
 			}
 			if c.cpu <= 0 || c.resident <= c.anonymous || c.anonymous <= 0 || c.peak < c.resident*0.9 || c.wire <= 0 || c.sleeps <= 0 || c.work < 0.5 || c.rig <= 0 {
 				t.Errorf("it cannot be: %+v", c)

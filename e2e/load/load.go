@@ -38,7 +38,7 @@ type Options struct {
 	// Exemplars puts one with a long random text on every series, so that a scrape takes much room in a log.
 	Exemplars bool
 	// Exporters makes the targets show what exporters do, in place of series of one metric: counters, gauges and histograms, of
-	// a few series a family, with numbers of up to 16 digits. Their names begin with Prefix. It goes alone, or with Churn.
+	// a few series a family, with numbers of up to 14 digits. Their names begin with Prefix. It goes alone, or with Churn.
 	Exporters bool
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,11 +34,19 @@ type Counter struct {
 	endpoint
 }
 
+const (
+	// largest is the last whole number before those that a float64 cannot tell from their neighbours.
+	largest = 1 << 53
+	// nearby is how far from a number a value may be that was meant to be it.
+	nearby = 0.25
+)
+
 // Totals are of all instances.
 type Totals struct {
 	Samples  int    // each timestamp of a series once; staleness markers are none
 	Repeats  int    // the same timestamp of the same series again
 	Disorder int    // samples older than one that had come of the same series
+	Altered  int    // samples whose value is next to a number only: who read it, or wrote it, did so by half
 	Bytes    int    // of the bodies of all requests, whatever they hold and were answered
 	Wrong    string // what was wrong with the last request that could not be read, or sample that has no number; "" is nothing
 }
@@ -136,12 +145,12 @@ func (c *Counter) addLocked(key []byte, points []point) {
 		return
 	}
 	for _, p := range points {
-		number := int(p.value)
-		if number < 0 || float64(number) != p.value {
+		whole := math.Round(p.value)
+		if !(whole >= 0 && whole <= largest && math.Abs(whole-p.value) <= nearby) {
 			c.totals.Wrong = fmt.Sprintf("%v is no number of a scrape", p.value)
 			continue
 		}
-		number %= c.step
+		number := int(whole) % c.step
 		i := len(s.times)
 		if i > 0 && s.times[i-1] >= p.time {
 			var repeated bool
@@ -153,6 +162,9 @@ func (c *Counter) addLocked(key []byte, points []point) {
 		}
 		s.times = slices.Insert(s.times, i, p.time)
 		c.totals.Samples++
+		if whole != p.value {
+			c.totals.Altered++
+		}
 		for len(s.tally.numbers) <= number {
 			s.tally.numbers = append(s.tally.numbers, 0)
 		}

@@ -166,6 +166,20 @@ func TestCounterOfNoNumbers(t *testing.T) {
 	}
 }
 
+// TestCounterOfAltered: a value that was read inexactly is a sample of the scrape that it is next to.
+func TestCounterOfAltered(t *testing.T) {
+	c := NewCounter(100, "a")
+	if _, err := c.take(message{protocol: ProtocolV1, body: v1(t, 4.2194698309999995e+09, 31.0001)}); err != nil {
+		t.Fatal(err)
+	}
+	if totals := c.Totals(); totals.Samples != 2 || totals.Altered != 2 || totals.Wrong != "" {
+		t.Errorf("totals are %+v", totals)
+	}
+	if numbers := c.Of(""); len(numbers) != 32 || numbers[31] != 2 {
+		t.Errorf("the numbers are %v", numbers)
+	}
+}
+
 func TestCounterTellsHistogramsAndExemplars(t *testing.T) {
 	c := openCounter(t, "b")
 	_, header := post(t, c.URL(), ProtocolV2, "snappy", snappy.Encode(nil, v2(t)))
