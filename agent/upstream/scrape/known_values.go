@@ -5,12 +5,9 @@ package scrape
 import (
 	"bytes"
 	"math"
-	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/value"
 )
 
 // This file is Torchbearer's: it reads what follows the text of a known series.
@@ -97,34 +94,4 @@ func readTimestamp(b []byte, open bool) (int64, bool) {
 	}
 	seconds, ok := readValue(b)
 	return int64(seconds * 1000), ok && !math.IsNaN(seconds) && !math.IsInf(seconds, 0)
-}
-
-func readDigits(b []byte) (int64, bool) {
-	if len(b) == 0 || len(b) > 18 {
-		return 0, false
-	}
-	n := int64(0)
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, true
-}
-
-// readValue reads what parseFloat of textparse does, if it is well-formed.
-func readValue(b []byte) (float64, bool) {
-	if n, ok := readDigits(b); ok && n < 1<<53 {
-		return float64(n), true
-	}
-	s := yoloString(b)
-	if strings.ContainsAny(s, "pP_") {
-		return 0, false
-	}
-	v, err := strconv.ParseFloat(s, 64)
-	if math.IsNaN(v) {
-		v = math.Float64frombits(value.NormalNaN)
-	}
-	return v, err == nil
 }
