@@ -39,6 +39,18 @@ func Of(ls labels.Labels) Labels {
 	return Labels{&set{base: &ls}}
 }
 
+// Base stands for what labels have in common: two that have the same one, and are not empty, have the same names in the same
+// order. It can be compared, and keeps that memory.
+type Base struct{ labels *labels.Labels }
+
+// Base is that of the labels.
+func (l Labels) Base() Base {
+	if l.set == nil {
+		return Base{}
+	}
+	return Base{l.set.base}
+}
+
 // IsEmpty says whether there is none.
 func (l Labels) IsEmpty() bool { return l.set == nil }
 

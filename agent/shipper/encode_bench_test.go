@@ -38,6 +38,53 @@ func scraped(n int) []point {
 	return points
 }
 
+// exported are points as scrapes of exporters bring them: families of a few series
+// each, with labels of their own.
+func exported(n int) []point {
+	points := make([]point, 0, n)
+	var packer packed.Packer
+	add := func(target, family int, name string, own ...string) {
+		if len(points) == n {
+			return
+		}
+		b := labels.NewBuilder(labels.FromStrings(own...))
+		b.Set("__name__", fmt.Sprintf("load_%d_%s", family, name))
+		b.Set("instance", fmt.Sprintf("10.0.0.%d:9090", target))
+		b.Set("job", "kubernetes-pods")
+		points = append(points, point{t: 1_700_000_000_123, v: float64(len(points)) * 1.5, series: &series{
+			metadata: unique.Make(metadata.Metadata{Type: model.MetricTypeCounter, Help: fmt.Sprintf("What is known of %d.", family)}),
+			logged:   packer.Pack(b.Labels()),
+		}})
+	}
+	for target := 0; len(points) < n; target++ {
+		packer.Reset()
+		for family := range 72 {
+			switch family % 6 {
+			case 0:
+				for code := range 4 {
+					add(target, family, "total", "code", fmt.Sprint(200+code), "method", "GET")
+				}
+			case 1, 5:
+				for device := range 1 + family%6 {
+					add(target, family, "bytes", "device", fmt.Sprintf("sd%d", device))
+				}
+			case 2, 3:
+				add(target, family, "ratio")
+			default:
+				for handler := range 2 {
+					path := fmt.Sprintf("/api/v1/objects/%d", handler)
+					for _, le := range []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"} {
+						add(target, family, "seconds_bucket", "handler", path, "le", le)
+					}
+					add(target, family, "seconds_sum", "handler", path)
+					add(target, family, "seconds_count", "handler", path)
+				}
+			}
+		}
+	}
+	return points
+}
+
 func addedForBenchmark() []addedLabel {
 	return []addedLabel{
 		{Label: labels.Label{Name: "clustername", Value: "aks-1"}, force: true},
@@ -71,6 +118,7 @@ func BenchmarkEncode1(b *testing.B) {
 func BenchmarkEncode2(b *testing.B) {
 	points, numbers := scraped(2000), new(uint64)
 	b.Run("ours", func(b *testing.B) { benchmarkEncoder(b, points, numbers, true) })
+	b.Run("ours-exporters", func(b *testing.B) { benchmarkEncoder(b, exported(2000), numbers, true) })
 	b.Run("library", func(b *testing.B) {
 		merged := mergedOnce(points)
 		pending, table := make([]writev2.TimeSeries, len(points)), writev2.NewSymbolTable()

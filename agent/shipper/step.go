@@ -84,9 +84,9 @@ func (b *book) id(value string) (uint16, bool) {
 }
 
 // follow makes before that of a series, if that is known to follow the one that
-// was written last.
+// was written last, or the last one of another shape.
 func (s *symbols) follow(to *step) bool {
-	if s.book == nil || to.from == 0 || to.from != s.last || !s.book.has(to.whole()) {
+	if s.book == nil || to.from == 0 || !s.book.has(to.whole()) || !s.turnTo(to.from) {
 		return false
 	}
 	for i, at := range to.at {

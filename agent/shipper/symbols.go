@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
+
+	"torchbearer/agent/packed"
 )
 
 // keepSymbols is how large a table may have been for its memory to be kept.
@@ -22,10 +24,11 @@ type symbols struct {
 	table []byte
 
 	// Series that follow one another have most labels in common, so those of
-	// the series before save most look-ups. If adding, all of added are among
-	// them.
-	before  []symbolized
-	adding  bool
+	// the series before save most look-ups. The families of a target take
+	// turns: of each form of series the last one is known.
+	*shape
+	shapes  []*shape
+	next    int          // that gives its place to another
 	added   []addedLabel // by name
 	moved   bool         // before has not the names of the series before that one
 	changed []int        // else: where it has other values
@@ -33,11 +36,21 @@ type symbols struct {
 	// How series followed one another is remembered.
 	book    *book  // nil if it is not
 	request uint32 // number of this one, for the book
-	last    uint32 // number of the series before; 0 at the beginning
 
 	// The series of a family follow one another too.
 	metadata unique.Handle[metadata.Metadata]
 	family   familyRefs
+}
+
+// mostShapes are known at a time.
+const mostShapes = 16
+
+// shape is the last series of those that have the same names.
+type shape struct {
+	base   packed.Base
+	before []symbolized // its labels
+	last   uint32       // its number; 0 is none
+	adding bool         // all of added are among before
 }
 
 // symbolized is a label with the references to its name and value as they are
@@ -61,7 +74,7 @@ func (s *symbols) begin(dst []byte, opts encodeOptions) {
 	if n := opts.numbers; n != nil && (s.book == nil || s.book.worn()) {
 		s.book, s.request = newBook(n), 0
 	}
-	s.count, s.added, s.last = 1, opts.added, 0
+	s.count, s.added = 1, opts.added
 	s.request++
 	s.table = appendString(dst, tagSymbols, "")
 }
@@ -73,8 +86,11 @@ func (s *symbols) end() []byte {
 		s.refs = nil
 	}
 	clear(s.refs)
-	clear(s.before)
-	*s = symbols{refs: s.refs, before: s.before[:0], changed: s.changed[:0], book: s.book, request: s.request}
+	for _, old := range s.shapes {
+		clear(old.before)
+		*old = shape{before: old.before[:0]}
+	}
+	*s = symbols{refs: s.refs, shapes: s.shapes, changed: s.changed[:0], book: s.book, request: s.request}
 	return table
 }
 
@@ -103,9 +119,7 @@ func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
 		return dst
 	}
 	s.moved, s.changed = false, s.changed[:0]
-	if s.adding == of.complete {
-		s.restart(!of.complete)
-	}
+	s.turn(of)
 	i := 0
 	of.labels().Range(func(l labels.Label) {
 		if l.Value == "" && s.adding {
@@ -128,16 +142,61 @@ func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
 	return dst
 }
 
-// restart forgets the series before.
-func (s *symbols) restart(adding bool) {
-	clear(s.before)
-	s.before, s.adding, s.moved = s.before[:0], adding, true
-	if !adding {
-		return
+// turn makes before that of a series like this one. Where none is known to be, it
+// goes on from the series before, which is still known.
+func (s *symbols) turn(to *series) {
+	base := to.labels().Base()
+	for _, known := range s.shapes {
+		if known.base == base && known.adding != to.complete && len(known.before) > 0 {
+			s.shape = known
+			return
+		}
 	}
-	for i, l := range s.added {
-		s.before = append(s.before, symbolized{Label: l.Label, added: i + 1})
+	from := s.shape
+	s.shape = s.place()
+	s.base, s.adding = base, !to.complete
+	switch {
+	case from != nil && from.adding == s.adding:
+		s.before, s.last = append(s.before, from.before...), from.last
+	case s.adding:
+		s.moved = true
+		for i, l := range s.added {
+			s.before = append(s.before, symbolized{Label: l.Label, added: i + 1})
+		}
+	default:
+		s.moved = true
 	}
+}
+
+// place is where a shape is to be known, an empty one. The one at hand is not it.
+func (s *symbols) place() *shape {
+	if len(s.shapes) < mostShapes {
+		s.shapes = append(s.shapes, &shape{})
+		return s.shapes[len(s.shapes)-1]
+	}
+	if s.shapes[s.next] == s.shape {
+		s.next = (s.next + 1) % mostShapes
+	}
+	old := s.shapes[s.next]
+	s.next = (s.next + 1) % mostShapes
+	clear(old.before)
+	*old = shape{before: old.before[:0]}
+	return old
+}
+
+// turnTo makes before that of the series with a number, if it is the last one of
+// its shape.
+func (s *symbols) turnTo(number uint32) bool {
+	if s.shape != nil && s.last == number {
+		return true
+	}
+	for _, known := range s.shapes {
+		if known.last == number {
+			s.shape = known
+			return true
+		}
+	}
+	return false
 }
 
 // find returns where a label of a series is in before, from i on, and makes a

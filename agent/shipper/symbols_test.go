@@ -52,9 +52,11 @@ func TestEncoderKeepsNothingLarge(t *testing.T) {
 	if req := decode2(t, e.encode(nil, giant[:1])); len(req.Symbols) != 3 {
 		t.Errorf("symbols of the request after it: %q", req.Symbols)
 	}
-	for _, l := range e.symbols.before[:cap(e.symbols.before)] {
-		if l.Name != "" {
-			t.Errorf("holds on to label %s", l.Name)
+	for _, shape := range e.symbols.shapes {
+		for _, l := range shape.before[:cap(shape.before)] {
+			if l.Name != "" {
+				t.Errorf("holds on to label %s", l.Name)
+			}
 		}
 	}
 }
