@@ -83,9 +83,10 @@ bench-compare: ## The Go benchmarks of the hot packages, where the branch left B
 instructions: ## Instructions of the benchmarks of the hot paths, counted by valgrind (BENCH=regexp).
 	e2e/instructions.sh '$(BENCH)'
 
-# Ten times the rate of the load that the profile stands for: the same code, more often.
+# Ten times the rate of the loads that the profile stands for: the same code, more often.
 pgo: build ## Take cmd/torchbearer/default.pgo anew, by which the compiler optimises, from an agent at work.
-	cd e2e && TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./bench -profile $(CURDIR)/cmd/torchbearer/default.pgo -loads node -interval 500ms -for 90s -rounds 1
+	cd e2e && for load in node exporters; do TORCHBEARER_BIN=$(CURDIR)/bin/torchbearer go run ./bench -profile $(CURDIR)/.cache/$$load.pgo -loads $$load -interval 500ms -for 60s -rounds 1 || exit 1; done
+	go tool pprof -proto .cache/node.pgo .cache/exporters.pgo > cmd/torchbearer/default.pgo
 
 kind-up: ## Three nodes of kind, a central Prometheus and the chart, on a machine with Docker and kind.
 	deploy/kind/up.sh
