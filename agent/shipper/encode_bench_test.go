@@ -5,6 +5,7 @@ package shipper
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"testing"
 	"unique"
 
@@ -62,7 +63,7 @@ func exported(n int) []point {
 			switch family % 6 {
 			case 0:
 				for code := range 4 {
-					add(target, family, "total", "code", fmt.Sprint(200+code), "method", "GET")
+					add(target, family, "total", "code", strconv.Itoa(200+code), "method", "GET")
 				}
 			case 1, 5:
 				for device := range 1 + family%6 {

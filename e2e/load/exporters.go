@@ -17,10 +17,14 @@ type line struct {
 }
 
 // subjects are what the families of exporters are of.
-var subjects = []string{"http_request", "process_cpu", "go_memstats_heap", "disk_io", "network_receive", "queue_depth"}
+func subjects() []string {
+	return []string{"http_request", "process_cpu", "go_memstats_heap", "disk_io", "network_receive", "queue_depth"}
+}
 
 // bounds are those of client_golang's default buckets.
-var bounds = []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}
+func bounds() []string {
+	return []string{"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}
+}
 
 // exporterLines is the text of a target with as many series, up to each value: families of counters, gauges and histograms, of
 // a few series each, with help and type, as the client libraries write them.
@@ -47,7 +51,7 @@ type exporterWriter struct {
 
 // begin begins a family and returns its name.
 func (w *exporterWriter) begin(kind, suffix string) string {
-	subject := subjects[w.families%len(subjects)]
+	subject := subjects()[w.families%len(subjects())]
 	name := fmt.Sprintf("%s%s_%d_%s", Prefix, subject, w.families, suffix)
 	w.head = fmt.Sprintf("# HELP %s What this program knows of its %s, number %d.\n# TYPE %s %s\n", name, subject, w.families, name, kind)
 	w.families++
@@ -87,14 +91,14 @@ func (w *exporterWriter) gauges(suffix string, n int) {
 
 // histograms end with a family of gauges when there is no place for all of their series.
 func (w *exporterWriter) histograms(n int) {
-	if w.left < n*(len(bounds)+2) {
+	if w.left < n*(len(bounds())+2) {
 		w.gauges("objects", w.left)
 		return
 	}
 	name := w.begin("histogram", "seconds")
 	for i := range n {
 		labels := fmt.Sprintf(`handler="/api/v1/objects/%d"`, i)
-		for _, bound := range bounds {
+		for _, bound := range bounds() {
 			w.add(false, `%s_bucket{%s,le="%s"}`, name, labels, bound)
 		}
 		w.add(true, `%s_sum{%s}`, name, labels)

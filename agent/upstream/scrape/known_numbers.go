@@ -14,9 +14,9 @@ import (
 // series.
 
 const (
-	// Whole numbers up to this one are exact in a float64,
+	// Whole numbers up to this one are exact in a float64.
 	exactWhole = 1 << 53
-	// and so are the powers of ten up to this one.
+	// The powers of ten up to this one are, too.
 	exactPower = 22
 	// mostDigits of a number fit into 64 bits.
 	mostDigits = 19
