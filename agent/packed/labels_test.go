@@ -155,6 +155,27 @@ func TestPackedIsSmall(t *testing.T) {
 	runtime.KeepAlive(all)
 }
 
+// TestTheSameNamesShareABase: families whose labels are of different names take turns, as those of histograms do, and of each
+// kind all series are kept as how they differ from one.
+func TestTheSameNamesShareABase(t *testing.T) {
+	var p packed.Packer
+	first := map[string]packed.Base{}
+	for i := range 20 {
+		for _, kind := range []string{"le", "quantile", "zone"} {
+			got := p.Pack(labels.FromStrings("__name__", fmt.Sprint("a_", i), "instance", "10.0.0.1:10250", "job", "kubelet", kind, fmt.Sprint(i))).Base()
+			if i == 0 {
+				first[kind] = got
+			}
+			if got != first[kind] {
+				t.Errorf("series %d with the label %s has another base than the first one", i, kind)
+			}
+		}
+	}
+	if first["le"] == first["zone"] {
+		t.Error("labels of different names have the same base")
+	}
+}
+
 // How long labels take to be packed and to be looked through, beside the plain ones:
 //
 //	go test -run '^$' -bench . ./agent/packed

@@ -21,12 +21,13 @@ type Packer struct {
 	// Dictionary is that of others, too; nil for none.
 	Dictionary *Dictionary
 
-	bases map[uint64]*labels.Labels // by a hash of all labels but the name of the metric
-	last  *labels.Labels            // the newest of them
+	bases  map[uint64]*labels.Labels // by a hash of all labels but the name of the metric
+	newest map[string]*labels.Labels // of them, by the names of their labels
 
-	own  []labels.Label
-	diff []byte
-	hash []byte
+	own   []labels.Label
+	names []byte // each with its length before it
+	diff  []byte
+	hash  []byte
 }
 
 // Pack returns ls in packed form. It may keep ls, or have others keep it.
@@ -35,34 +36,37 @@ func (p *Packer) Pack(ls labels.Labels) Labels {
 		return Labels{}
 	}
 	p.trim()
-	p.own = p.own[:0]
-	ls.Range(func(l labels.Label) { p.own = append(p.own, l) })
+	p.own, p.names = p.own[:0], p.names[:0]
+	ls.Range(func(l labels.Label) {
+		p.own = append(p.own, l)
+		p.names = append(binary.AppendUvarint(p.names, uint64(len(l.Name))), l.Name...)
+	})
 	var rest uint64
 	rest, p.hash = ls.HashWithoutLabels(p.hash)
 	if alike := p.bases[rest]; alike != nil && p.differs(alike, ls) {
 		return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
 	}
-	if p.last != nil && p.differs(p.last, ls) {
-		return Labels{&set{p.last, p.Dictionary.learn(p.diff)}}
+	if alike := p.newest[string(p.names)]; alike != nil && p.differs(alike, ls) {
+		return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
 	}
 	base := &ls
 	if p.bases == nil || len(p.bases) >= manyBases {
-		p.bases = map[uint64]*labels.Labels{}
+		p.bases, p.newest = map[uint64]*labels.Labels{}, map[string]*labels.Labels{}
 	}
-	p.bases[rest], p.last = base, base
+	p.bases[rest], p.newest[string(p.names)] = base, base
 	return Labels{&set{base: base}}
 }
 
 // Reset forgets all that was packed, and keeps little memory.
 func (p *Packer) Reset() {
-	p.bases, p.last, p.own = nil, nil, nil
+	p.bases, p.newest, p.own = nil, nil, nil
 	p.trim()
 }
 
 // trim lets go of what one large set of labels took.
 func (p *Packer) trim() {
-	if cap(p.hash)+cap(p.diff) > keptBytes {
-		p.hash, p.diff = nil, nil
+	if cap(p.hash)+cap(p.diff)+cap(p.names) > keptBytes {
+		p.hash, p.diff, p.names = nil, nil, nil
 	}
 }
 

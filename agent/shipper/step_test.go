@@ -119,6 +119,35 @@ func TestSeriesThatFollowOneAnother(t *testing.T) {
 	}
 }
 
+// TestShapesTakeTurns: series of different names that alternate follow those of their own kind, as many kinds as are known.
+func TestShapesTakeTurns(t *testing.T) {
+	f := func(kinds int, follow bool) {
+		t.Helper()
+		var packer packed.Packer
+		var points []point
+		for i := range 4 {
+			for kind := range kinds {
+				b := labels.NewBuilder(labels.FromStrings("__name__", "a", fmt.Sprintf("of_%d", kind), "same in all of them"))
+				b.Set("i", strconv.Itoa(i))
+				points = append(points, point{t: 1, v: 1, series: &series{logged: packer.Pack(b.Labels())}})
+			}
+		}
+		e := &encoder2{opts: encodeOptions{added: addedForBenchmark(), numbers: new(uint64)}}
+		for range 3 {
+			compare2(t, e, points, e.opts)
+		}
+		for i, p := range points {
+			if want := follow && i >= kinds; (p.series.step.from > 0) != want {
+				t.Errorf("of %d kinds: point %d follows another one: %v, want %v", kinds, i, !want, want)
+			}
+		}
+	}
+	f(1, true)
+	f(2, true)
+	f(mostShapes, true)
+	f(mostShapes+1, false)
+}
+
 // TestBookIsBounded has more values than it takes, and is new after many that it
 // had no place for.
 func TestBookIsBounded(t *testing.T) {
