@@ -129,14 +129,26 @@ func (l Labels) fill(b *labels.ScratchBuilder) {
 	l.Range(func(label labels.Label) { b.Add(label.Name, label.Value) })
 }
 
-// Are says whether they are equal to ls. It does not allocate.
+// Are says whether they are equal to ls. It does not allocate, but where there are very many labels.
 func (l Labels) Are(ls labels.Labels) bool {
 	if plain, ok := l.plain(); ok {
 		return labels.Equal(plain, ls)
 	}
-	equal := l.set.base.Len() == ls.Len()
+	if l.set.base.Len() != ls.Len() {
+		return false
+	}
+	var few [32]labels.Label
+	all := few[:0]
+	ls.Range(func(label labels.Label) { all = append(all, label) })
+	return l.areAll(all)
+}
+
+// areAll is for as many labels as there are.
+func (l Labels) areAll(all []labels.Label) bool {
+	i, equal := 0, true
 	l.Range(func(label labels.Label) {
-		equal = equal && ls.Get(label.Name) == label.Value && (label.Value != "" || ls.Has(label.Name))
+		equal = equal && label == all[i]
+		i++
 	})
 	return equal
 }
@@ -158,12 +170,7 @@ func Equal(a, b Labels) bool {
 	var few [32]labels.Label
 	all := few[:0]
 	b.Range(func(l labels.Label) { all = append(all, l) })
-	i, equal := 0, true
-	a.Range(func(l labels.Label) {
-		equal = equal && l == all[i]
-		i++
-	})
-	return equal
+	return a.areAll(all)
 }
 
 // String implements fmt.Stringer, as labels.Labels does.

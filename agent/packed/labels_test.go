@@ -162,7 +162,7 @@ func TestTheSameNamesShareABase(t *testing.T) {
 	first := map[string]packed.Base{}
 	for i := range 20 {
 		for _, kind := range []string{"le", "quantile", "zone"} {
-			got := p.Pack(labels.FromStrings("__name__", fmt.Sprint("a_", i), "instance", "10.0.0.1:10250", "job", "kubelet", kind, fmt.Sprint(i))).Base()
+			got := p.Pack(labels.FromStrings("__name__", fmt.Sprintf("a_%d", i), "instance", "10.0.0.1:10250", "job", "kubelet", kind, strings.Repeat("a", i))).Base()
 			if i == 0 {
 				first[kind] = got
 			}

@@ -49,7 +49,8 @@ func (p *Packer) Pack(ls labels.Labels) Labels {
 	if alike := p.newest[string(p.names)]; alike != nil && p.differs(alike, ls) {
 		return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
 	}
-	base := &ls
+	base := new(labels.Labels) // Not &ls, which would be memory for each that is packed.
+	*base = ls
 	if p.bases == nil || len(p.bases) >= manyBases {
 		p.bases, p.newest = map[uint64]*labels.Labels{}, map[string]*labels.Labels{}
 	}

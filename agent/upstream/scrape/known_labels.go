@@ -61,6 +61,19 @@ func (a *knownAppenderV2) Append(ref storage.SeriesRef, ls labels.Labels, st, t 
 	return got, err
 }
 
+// add puts a new series into the cache, with the labels that the appender keeps of
+// its ref, if those are what it was given.
+func (a *knownAppenderV2) add(c *scrapeCache, met []byte, ref storage.SeriesRef, lset labels.Labels) *cacheEntry {
+	if a.keeper != nil {
+		if kept := a.keeper.LabelsOf(ref); !kept.IsEmpty() && kept.Are(lset) {
+			e := c.add(met, cacheEntry{ref: ref, lset: kept})
+			e.mark(markKept)
+			return e
+		}
+	}
+	return c.addRef(met, ref, lset)
+}
+
 // keep has an entry share the labels that the appender keeps of its ref, if those
 // are what it was given.
 func (a *knownAppenderV2) keep(e *cacheEntry, ref storage.SeriesRef) {

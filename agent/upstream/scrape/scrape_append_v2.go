@@ -344,8 +344,7 @@ loop:
 		// If a series was new, but we didn't append it due to sample_limit or other errors then we don't need
 		// it in the scrape cache because we don't need to emit StaleNaNs for it when it disappears.
 		if !seriesCached && sampleAdded {
-			ce = sl.cache.addRef(met, ref, lset)
-			known.keep(ce, ref)
+			ce = known.add(sl.cache, met, ref, lset)
 
 			if sampleLimitErr == nil && bucketLimitErr == nil {
 				seriesAdded++
@@ -435,11 +434,11 @@ func (sl *scrapeLoopAppenderV2) addReportSample(s reportSample, t int64, v float
 	switch {
 	case err == nil:
 		if !ok {
-			ce = sl.cache.addRef(s.name, ref, lset)
+			ce = known.add(sl.cache, s.name, ref, lset)
 		} else if ref != 0 {
 			sl.cache.updateRef(ce, ref)
+			known.keep(ce, ref)
 		}
-		known.keep(ce, ref)
 		return nil
 	case errors.Is(err, storage.ErrOutOfOrderSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
 		// Do not log here, as this is expected if a target goes away and comes back

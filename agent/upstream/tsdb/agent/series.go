@@ -194,7 +194,7 @@ func (s *stripeSeries) GetByHash(hash uint64, lset labels.Labels) *memSeries {
 
 	s.locks[hashLock].RLock()
 	defer s.locks[hashLock].RUnlock()
-	return s.hashes[hashLock].Get(hash, packed.Of(lset))
+	return s.hashes[hashLock].GetPlain(hash, lset)
 }
 
 // SetUnlessAlreadySet inserts series for the given hash if no series with the

@@ -5,6 +5,7 @@ package agent
 import (
 	"slices"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"torchbearer/agent/packed"
@@ -66,6 +67,19 @@ func (m *seriesHashmap) Get(hash uint64, lset packed.Labels) *memSeries {
 		return nil
 	}
 	return m.slots[m.find(hash>>refBits, lset)]
+}
+
+// GetPlain is Get for labels that are not packed: it makes nothing of them.
+func (m *seriesHashmap) GetPlain(hash uint64, lset labels.Labels) *memSeries {
+	if m.count == 0 {
+		return nil
+	}
+	hash >>= refBits
+	i := m.at(hash)
+	for s := m.slots[i]; s != nil && (s.id.hash() != hash || !s.lset.Are(lset)); s = m.slots[i] {
+		i = m.next(i)
+	}
+	return m.slots[i]
 }
 
 // find is the slot of the series with those labels, or the empty one for it.
