@@ -28,6 +28,7 @@ type symbols struct {
 	// turns: of each form of series the last one is known.
 	*shape
 	shapes  []*shape
+	known   int          // of shapes; the others are memory
 	next    int          // that gives its place to another
 	added   []addedLabel // by name
 	moved   bool         // before has not the names of the series before that one
@@ -86,9 +87,8 @@ func (s *symbols) end() []byte {
 		s.refs = nil
 	}
 	clear(s.refs)
-	for _, old := range s.shapes {
-		clear(old.before)
-		*old = shape{before: old.before[:0]}
+	for _, old := range s.shapes[:s.known] {
+		old.forget()
 	}
 	*s = symbols{refs: s.refs, shapes: s.shapes, changed: s.changed[:0], book: s.book, request: s.request}
 	return table
@@ -146,8 +146,8 @@ func (s *symbols) appendSeriesRefs(dst []byte, of *series) []byte {
 // goes on from the series before, which is still known.
 func (s *symbols) turn(to *series) {
 	base := to.labels().Base()
-	for _, known := range s.shapes {
-		if known.base == base && known.adding != to.complete && len(known.before) > 0 {
+	for _, known := range s.shapes[:s.known] {
+		if known.base == base && known.adding != to.complete {
 			s.shape = known
 			return
 		}
@@ -170,18 +170,26 @@ func (s *symbols) turn(to *series) {
 
 // place is where a shape is to be known, an empty one. The one at hand is not it.
 func (s *symbols) place() *shape {
-	if len(s.shapes) < mostShapes {
-		s.shapes = append(s.shapes, &shape{})
-		return s.shapes[len(s.shapes)-1]
+	if s.known < mostShapes {
+		if s.known == len(s.shapes) {
+			s.shapes = append(s.shapes, &shape{})
+		}
+		s.known++
+		return s.shapes[s.known-1]
 	}
 	if s.shapes[s.next] == s.shape {
 		s.next = (s.next + 1) % mostShapes
 	}
 	old := s.shapes[s.next]
 	s.next = (s.next + 1) % mostShapes
-	clear(old.before)
-	*old = shape{before: old.before[:0]}
+	old.forget()
 	return old
+}
+
+// forget makes it empty, and keeps its memory.
+func (h *shape) forget() {
+	clear(h.before)
+	*h = shape{before: h.before[:0]}
 }
 
 // turnTo makes before that of the series with a number, if it is the last one of
@@ -190,7 +198,7 @@ func (s *symbols) turnTo(number uint32) bool {
 	if s.shape != nil && s.last == number {
 		return true
 	}
-	for _, known := range s.shapes {
+	for _, known := range s.shapes[:s.known] {
 		if known.last == number {
 			s.shape = known
 			return true
