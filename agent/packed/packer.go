@@ -43,11 +43,10 @@ func (p *Packer) Pack(ls labels.Labels) Labels {
 	})
 	var rest uint64
 	rest, p.hash = ls.HashWithoutLabels(p.hash)
-	if alike := p.bases[rest]; alike != nil && p.differs(alike, ls) {
-		return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
-	}
-	if alike := p.newest[string(p.names)]; alike != nil && p.differs(alike, ls) {
-		return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
+	for _, alike := range [...]*labels.Labels{p.bases[rest], p.newest[string(p.names)]} {
+		if alike != nil && p.differs(alike, ls) {
+			return Labels{&set{alike, p.Dictionary.learn(p.diff)}}
+		}
 	}
 	base := new(labels.Labels) // Not &ls, which would be memory for each that is packed.
 	*base = ls

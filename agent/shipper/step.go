@@ -17,13 +17,13 @@ const (
 	mostMissed = 1 << 19
 )
 
-// step is how the labels of a series differ from those of the one before it: in
-// scrape after scrape the same series follow one another. With it most series
+// step is how the labels of a series differ from those of the one before it, of
+// its shape: in scrape after scrape the same series follow one another. With it most series
 // are written without a look at their labels. It is of the encoder that wrote
 // the series last; the zero value is none.
 type step struct {
 	number uint32              // with high the number of the series, which tells the book, too
-	from   uint32              // number of the series before, without its high; 0 when it differs in more
+	from   uint32              // number of the one before, without its high; 0 when it differs in more
 	values [mostChanged]uint16 // of the book
 	at     [mostChanged]uint8  // which labels have those; noLabel
 	high   uint16

@@ -16,6 +16,9 @@ type line struct {
 	gauge bool // its value has nothing in common with that of the scrape before
 }
 
+// device is the label of most gauges.
+const device = `device="sd%d"`
+
 // subjects are what the families of exporters are of.
 func subjects() []string {
 	return []string{"http_request", "process_cpu", "go_memstats_heap", "disk_io", "network_receive", "queue_depth"}
@@ -31,12 +34,12 @@ func bounds() []string {
 func exporterLines(series int) []line {
 	w := exporterWriter{left: series}
 	for w.left > 0 {
-		w.counters("total", 4)
-		w.gauges("bytes", 2)
-		w.counters("seconds_total", 1)
-		w.gauges("ratio", 1)
+		w.family("counter", "total", `code="20%d",method="GET"`, 4)
+		w.family("gauge", "bytes", device, 2)
+		w.family("counter", "seconds_total", "", 1)
+		w.family("gauge", "ratio", "", 1)
 		w.histograms(2)
-		w.gauges("objects", 6)
+		w.family("gauge", "objects", device, 6)
 	}
 	return w.lines
 }
@@ -67,32 +70,22 @@ func (w *exporterWriter) add(gauge bool, format string, values ...any) {
 	w.left--
 }
 
-func (w *exporterWriter) counters(suffix string, n int) {
-	name := w.begin("counter", suffix)
+// family has n series, told apart by labels, which are a format for the number of each; a single one has none.
+func (w *exporterWriter) family(kind, suffix, labels string, n int) {
+	name, gauge := w.begin(kind, suffix), kind == "gauge"
 	if n == 1 {
-		w.add(false, "%s", name)
+		w.add(gauge, "%s", name)
 		return
 	}
 	for i := range n {
-		w.add(false, `%s{code="%d",method="GET"}`, name, 200+i)
-	}
-}
-
-func (w *exporterWriter) gauges(suffix string, n int) {
-	name := w.begin("gauge", suffix)
-	if n == 1 {
-		w.add(true, "%s", name)
-		return
-	}
-	for i := range n {
-		w.add(true, `%s{device="sd%d"}`, name, i)
+		w.add(gauge, "%s{"+labels+"}", name, i)
 	}
 }
 
 // histograms end with a family of gauges when there is no place for all of their series.
 func (w *exporterWriter) histograms(n int) {
 	if w.left < n*(len(bounds())+2) {
-		w.gauges("objects", w.left)
+		w.family("gauge", "objects", device, w.left)
 		return
 	}
 	name := w.begin("histogram", "seconds")

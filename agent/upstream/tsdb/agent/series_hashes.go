@@ -63,29 +63,25 @@ func (m *seriesHashmap) ahead(from, to int) int {
 }
 
 func (m *seriesHashmap) Get(hash uint64, lset packed.Labels) *memSeries {
-	if m.count == 0 {
-		return nil
-	}
-	return m.slots[m.find(hash>>refBits, lset)]
+	return m.get(hash, func(of packed.Labels) bool { return packed.Equal(of, lset) })
 }
 
 // GetPlain is Get for labels that are not packed: it makes nothing of them.
 func (m *seriesHashmap) GetPlain(hash uint64, lset labels.Labels) *memSeries {
+	return m.get(hash, func(of packed.Labels) bool { return of.Are(lset) })
+}
+
+func (m *seriesHashmap) get(hash uint64, is func(packed.Labels) bool) *memSeries {
 	if m.count == 0 {
 		return nil
 	}
-	hash >>= refBits
-	i := m.at(hash)
-	for s := m.slots[i]; s != nil && (s.id.hash() != hash || !s.lset.Are(lset)); s = m.slots[i] {
-		i = m.next(i)
-	}
-	return m.slots[i]
+	return m.slots[m.find(hash>>refBits, is)]
 }
 
-// find is the slot of the series with those labels, or the empty one for it.
-func (m *seriesHashmap) find(hash uint64, lset packed.Labels) int {
+// find is the slot of the series whose labels are those, or the empty one for it.
+func (m *seriesHashmap) find(hash uint64, is func(packed.Labels) bool) int {
 	i := m.at(hash)
-	for s := m.slots[i]; s != nil && (s.id.hash() != hash || !packed.Equal(s.lset, lset)); s = m.slots[i] {
+	for s := m.slots[i]; s != nil && (s.id.hash() != hash || !is(s.lset)); s = m.slots[i] {
 		i = m.next(i)
 	}
 	return i
@@ -96,7 +92,7 @@ func (m *seriesHashmap) Set(s *memSeries) {
 	if m.count+1 > len(m.slots)/8*7 {
 		m.resize(m.count + 1)
 	}
-	i := m.find(s.id.hash(), s.lset)
+	i := m.find(s.id.hash(), func(of packed.Labels) bool { return packed.Equal(of, s.lset) })
 	if m.slots[i] == nil {
 		m.count++
 	}
